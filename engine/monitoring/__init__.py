@@ -1,0 +1,1 @@
+"""What the engine measures about itself: metrics, bottlenecks, report."""

@@ -1,0 +1,221 @@
+"""YAML, strictly and safely, built from the parser's events.
+
+Building from events (not from PyYAML's constructors) keeps nesting and aliases under control, finds keys that stand twice, knows the
+lines, and is twice as fast. Plain scalars follow YAML 1.2: only ``true`` and ``false`` are truth values, so ``title: no`` is a text,
+and numbers are decimal, so ``007`` is a text.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any, NoReturn
+
+import yaml
+
+from .records import INT_RANGE, MAX_DEPTH, UNUSABLE, ExactFloat, Places, Records, records_of, show
+
+MAX_EXPANDED = 1_000_000
+"""Values that all aliases of a file may stand for together."""
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_NOT_PRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufffe\uffff]")
+_INT = re.compile(r"-?(?:0|[1-9][0-9]*)")
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
+_CONSTANTS = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+}
+_CORE = "tag:yaml.org,2002:"
+_SCALAR_TAGS = {_CORE + name for name in ("int", "float", "bool", "null")}
+
+
+class _StopError(Exception):
+    """The rest of the document cannot be read."""
+
+
+class _Frame:
+    """A list or table that is open."""
+
+    __slots__ = ("anchor", "is_map", "key", "merges", "place", "size", "value")
+
+    def __init__(self, value: Any, anchor: str | None, place: dict[str, int] | None) -> None:
+        self.value = value
+        self.is_map = isinstance(value, dict)
+        self.anchor = anchor
+        self.key: str | None = None
+        self.size = 1
+        self.merges: list[dict[str, Any]] = []
+        self.place = place
+
+
+class _Builder:
+    """Builds one document. State: the open lists and tables, and the anchors seen so far."""
+
+    def __init__(self) -> None:
+        self.root: Any = None
+        self.faults: list[tuple[int | None, str]] = []
+        self.places: Places = []
+        self._stack: list[_Frame] = []
+        self._anchors: dict[str, tuple[Any, int]] = {}
+        self._expanded = 0
+        self._documents = 0
+
+    def run(self, text: str) -> None:
+        """Digest all events; what is wrong goes to `faults`."""
+        steps = {
+            yaml.ScalarEvent: self._scalar,
+            yaml.MappingStartEvent: self._start,
+            yaml.SequenceStartEvent: self._start,
+            yaml.MappingEndEvent: self._end,
+            yaml.SequenceEndEvent: self._end,
+            yaml.AliasEvent: self._alias,
+            yaml.DocumentStartEvent: self._document,
+        }
+        try:
+            for event in yaml.parse(text, Loader=_LOADER):
+                step = steps.get(type(event))
+                if step:
+                    step(event)
+        except _StopError:
+            return
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            problem = error.problem or error.context or "unreadable"
+            self.faults.append((mark.line + 1 if mark else None, f"not valid YAML: {problem}"))
+        except yaml.YAMLError as error:
+            self.faults.append((None, f"not valid YAML: {str(error).splitlines()[0]}"))
+
+    def _stop(self, event: Any, message: str) -> NoReturn:
+        self.faults.append((event.start_mark.line + 1, message))
+        raise _StopError
+
+    def _document(self, event: Any) -> None:
+        self._documents += 1
+        if self._documents > 1:
+            self._stop(event, "a second document begins here; put all tasks into one list")
+
+    def _scalar(self, event: Any) -> None:
+        text = event.value
+        if self._stack:
+            frame = self._stack[-1]
+            if frame.is_map and frame.key is None:
+                self._key(frame, text, event)
+                return
+        value = text
+        if event.implicit[0]:
+            value = self._resolve(text, event)
+        elif event.tag and event.tag not in ("!", _CORE + "str"):
+            if event.tag not in _SCALAR_TAGS:
+                self._stop(event, f"the tag {show(event.tag)} is not allowed; write plain values")
+            value = self._resolve(text, event)
+        if event.anchor:
+            self._anchors[event.anchor] = (value, 1)
+        self._add(value, 1, event)
+
+    def _key(self, frame: _Frame, text: str, event: Any) -> None:
+        if text in frame.value and text != "<<":
+            self.faults.append((event.start_mark.line + 1, f"the key {show(text)} stands twice in one table"))
+        frame.key = text
+        if event.anchor:
+            self._anchors[event.anchor] = (text, 1)
+        if frame.place is not None:
+            frame.place[text] = event.start_mark.line + 1
+
+    def _resolve(self, text: str, event: Any) -> Any:
+        if text in _CONSTANTS:
+            return _CONSTANTS[text]
+        if text[0] not in "-+.0123456789":
+            return text
+        if _INT.fullmatch(text) and text != "-0":
+            if len(text) <= 20 and INT_RANGE[0] <= int(text) <= INT_RANGE[1]:
+                return int(text)
+        elif _FLOAT.fullmatch(text) and not text.isdigit():
+            number = ExactFloat.of(text)
+            if math.isfinite(number):
+                return number
+        elif not _NOT_FINITE.fullmatch(text):
+            return text
+        self.faults.append((event.start_mark.line + 1, f"the number {show(text)} must be finite and fit 64 bits"))
+        return UNUSABLE
+
+    def _start(self, event: Any) -> None:
+        if len(self._stack) >= MAX_DEPTH:
+            self._stop(event, f"nested deeper than {MAX_DEPTH} levels")
+        if self._stack and self._stack[-1].is_map and self._stack[-1].key is None:
+            self._stop(event, "a key must be a text, not a list or table")
+        is_map = isinstance(event, yaml.MappingStartEvent)
+        if event.tag and event.tag not in ("!", _CORE + ("map" if is_map else "seq")):
+            self._stop(event, f"the tag {show(event.tag)} is not allowed; write plain values")
+        place = {"": event.start_mark.line + 1} if is_map and self._is_record() else None
+        self._stack.append(_Frame({} if is_map else [], event.anchor, place))
+
+    def _is_record(self) -> bool:
+        """Whether a value that begins now is a task."""
+        if len(self._stack) == 1:
+            return not self._stack[0].is_map
+        return len(self._stack) == 2 and self._stack[0].key == "tasks" and not self._stack[1].is_map
+
+    def _end(self, event: Any) -> None:
+        frame = self._stack.pop()
+        value = frame.value
+        for merged in frame.merges:
+            for key, inherited in merged.items():
+                value.setdefault(key, inherited)
+        if frame.anchor:
+            self._anchors[frame.anchor] = (value, frame.size)
+        self._add(value, frame.size, event, frame.place)
+
+    def _alias(self, event: Any) -> None:
+        if event.anchor not in self._anchors:
+            self._stop(event, f"the alias *{event.anchor[:40]} stands for nothing that is complete before it")
+        value, size = self._anchors[event.anchor]
+        self._expanded += size
+        if self._expanded > MAX_EXPANDED:
+            self._stop(event, f"aliases stand for more than {MAX_EXPANDED:,} values")
+        frame = self._stack[-1] if self._stack else None
+        if frame and frame.is_map and frame.key is None:
+            if not isinstance(value, str):
+                self._stop(event, "a key must be a text")
+            frame.key = value
+            return
+        self._add(value, size, event)
+
+    def _add(self, value: Any, size: int, event: Any, place: dict[str, int] | None = None) -> None:
+        """Put a complete value where it belongs."""
+        if not self._stack:
+            self.root = value
+            return
+        if self._is_record():
+            self.places.append(place or {"": event.start_mark.line + 1})
+        frame = self._stack[-1]
+        frame.size += size
+        if not frame.is_map:
+            frame.value.append(value)
+            return
+        if frame.key == "<<":
+            self._merge(frame, value, event)
+        else:
+            frame.value[frame.key] = value
+        frame.key = None
+
+    def _merge(self, frame: _Frame, value: Any, event: Any) -> None:
+        sources = value if isinstance(value, list) else [value]
+        if not all(isinstance(source, dict) for source in sources):
+            self._stop(event, "<< needs a table, or a list of tables")
+        frame.merges += sources
+
+
+def read_yaml(text: str) -> Records:
+    """All tasks of a YAML document."""
+    strange = _NOT_PRINTABLE.search(text)
+    if strange:
+        line = text.count("\n", 0, strange.start()) + 1
+        return Records(faults=[(line, f"not valid YAML: the control character {strange[0]!r} must be escaped")])
+    builder = _Builder()
+    builder.run(text)
+    if builder.faults and builder.root is None:
+        return Records(faults=builder.faults)
+    items, wrong = records_of(builder.root)
+    return Records(items, ([(1, wrong)] if wrong else []) + builder.faults, lambda: builder.places)

@@ -1,0 +1,1 @@
+"""The parts of the screens: each draws what it is told and computes nothing about tasks."""

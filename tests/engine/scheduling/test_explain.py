@@ -1,0 +1,87 @@
+import pytest
+
+from engine.scheduling.explain import explain, plan
+from engine.tasks.model import Cause, Task
+
+NOW = 1_800_000_000.0
+
+
+def why(bench, task_id: str) -> str:
+    return explain(bench.scheduler, bench.entry(task_id)).reason
+
+
+def test_the_terms_add_up_to_the_score(bench, task) -> None:
+    bench.submit(task("a", priority=300, timeout_seconds=5, max_retries=2, created_at=bench.clock.time() - 3600))
+
+    explanation = explain(bench.scheduler, bench.entry("a"))
+
+    assert explanation.score == pytest.approx(300 + 10 + 10 + 20)
+    assert explanation.terms.total == pytest.approx(explanation.score)
+    assert explanation.place == 0
+
+
+def test_each_waiting_task_says_what_it_waits_for(make_bench, task) -> None:
+    bench = make_bench(workers=1, limits={"build": 1})
+    bench.submit(
+        task("run", category="build", priority=400),
+        task("limited", category="build"),
+        task("free"),
+        task("next"),
+        task("child", dependencies=("free", "next")),
+        task("later", not_before=bench.clock.time() + 90),
+    )
+    bench.dispatch()
+
+    assert "limit of 1" in why(bench, "limited")
+    assert why(bench, "free") == "it waits for a free worker; 1 before it"
+    assert why(bench, "child") == "it waits for free, next"
+    assert why(bench, "later") == "it may start in 90 s"
+    assert why(bench, "run") == "w1 has it, attempt 1"
+
+
+def test_held_paused_and_ended_tasks_say_what_to_do(bench, task) -> None:
+    bench.submit(task("a"), task("b"), task("c", dependencies=("b",)))
+    bench.scheduler.hold(bench.entry("a"))
+    assert "release" in why(bench, "a")
+
+    bench.scheduler.pause()
+    assert why(bench, "b") == "the queue is paused"
+    bench.scheduler.resume()
+
+    bench.dispatch()
+    bench.end("b", "failed", error="exit 2")
+    assert why(bench, "b") == "it ended: exit 2"
+    assert "retry that one" in why(bench, "c")
+    assert bench.entry("c").cause == Cause.DEPENDENCY_FAILED
+
+
+def lines(*tasks: Task, done=()) -> dict[str, str]:
+    return {line.id: line.reason for line in plan(tasks, NOW, done)}
+
+
+def test_the_plan_is_in_the_order_of_start_with_the_reason_for_waiting(task) -> None:
+    planned = lines(task("b", dependencies=("a",), priority=400), task("a", priority=100), task("c", priority=200))
+
+    assert list(planned) == ["c", "a", "b"]
+    assert planned == {"c": "ready now", "a": "ready now", "b": "waits for a"}
+
+
+def test_the_plan_leaves_out_what_would_not_run_and_says_why(task) -> None:
+    planned = lines(
+        task("old"), task("a", dependencies=("old",)), task("ticked", status="done"),
+        task("clean", dependencies=("a",), run_if="failure"), task("after", dependencies=("clean",)), done={"old"},
+    )  # fmt: skip
+
+    assert planned["a"] == "ready now"
+    assert planned["old"] == "would not run: already done"
+    assert planned["ticked"] == "would not run: done in the file"
+    assert planned["clean"].startswith("would not run: its 'run_if'")
+    assert planned["after"].startswith("would not run: its 'run_if'")
+    assert list(planned)[0] == "a"
+
+
+def test_the_plan_shows_the_terms(task) -> None:
+    (line,) = plan([task("a", priority=300, timeout_seconds=9, created_at=NOW - 7200)], NOW)
+
+    assert line.score == 340
+    assert (line.terms.age, line.terms.timeout) == (20, 20)

@@ -1,0 +1,65 @@
+"""A small engine for tests that kill it: ``python pool_program.py STATE RUN_ID SIZE ENTRY SHAPE...`` runs one shell task per shape.
+
+It prints the pids of the zygote and of the workers once all tasks have started, and waits to be killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+
+from engine.clock import SYSTEM_CLOCK
+from engine.events.bus import EventBus
+from engine.storage.folder import StateFolder
+from engine.workers.pool import PoolOptions, ProcessPool
+from engine.workers.protocol import Work
+
+
+class Listener:
+    def __init__(self, pool: ProcessPool, works: list[Work]):
+        self.pool, self.works, self.running = pool, works, 0
+
+    def worker_ready(self):
+        while self.works and (worker := self.pool.lend("shell", wanted=len(self.works))) is not None:
+            self.pool.give(worker, [self.works.pop()])
+
+    def work_started(self, *_):
+        self.running += 1
+
+    def work_printed(self, *_):
+        pass
+
+    work_finished = work_recalled = worker_lost = work_printed
+
+
+async def main(state: str, run_id: str, size: int, entry: str, shapes: list[str]):
+    folder = StateFolder.open(Path(state))
+    pool = ProcessPool(
+        size=size,
+        run_id=run_id,
+        folder=folder,
+        environ=dict(os.environ),
+        options=PoolOptions(entry=entry),
+        bus=EventBus(SYSTEM_CLOCK),
+        clock=SYSTEM_CLOCK,
+    )
+    works = [
+        Work(
+            key=n, attempt=1, lease=n, task_id=f"t{n}", kind="shell", command=shape, shell=True, options={"do": "shapes"}
+        )
+        for n, shape in enumerate(shapes, 1)
+    ]
+    pool.listener = listener = Listener(pool, works)
+    await pool.start()
+    listener.worker_ready()
+    while listener.running < len(shapes):
+        await asyncio.sleep(0.01)
+    print(json.dumps({"zygote": pool.zygote_pid, "hosts": [worker.pid for worker in pool.workers]}), flush=True)
+    await asyncio.sleep(600)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4], sys.argv[5:]))

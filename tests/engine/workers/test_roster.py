@@ -1,0 +1,325 @@
+"""How worker processes start, die and leave: with scripted hosts in real processes, and a clock that a test can turn."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from engine.clock import SystemClock
+from engine.errors import WorkerStartError
+from engine.events.events import WorkerBroken, WorkerStarted, WorkerStopped
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and sub-reapers")
+
+
+class TurnedClock(SystemClock):
+    """The real clock, put forward by a test."""
+
+    ahead = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead
+
+
+@pytest.fixture
+def clock() -> TurnedClock:
+    return TurnedClock()
+
+
+async def hang(scene, kit, number=1, do="wait"):
+    """So many workers, each with a hanging attempt."""
+    scene.submit(*(scene.work(do) for _ in range(number)))
+    await kit.until(lambda: len(scene.listener.started) == number)
+    if do == "shapes":
+        await kit.until(lambda: sleeping(scene) == 9 * number, "all shapes")
+
+
+def sleeping(scene) -> int:
+    count = 0
+    for pid in scene.left:
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
+                count += file.read().startswith(b"sleep\0" + b"30")
+        except OSError:
+            pass
+    return count
+
+
+# A worker dies
+
+
+async def test_a_lost_worker_tells_what_had_begun(make_scene, kit):
+    scene = await make_scene(size=1)
+    worker = await scene.lend()
+    scene.pool.give(worker, [scene.work("wait"), scene.work(), scene.work()])
+    await kit.until(lambda: scene.listener.started)
+
+    os.kill(worker.pid, signal.SIGKILL)
+    await kit.until(lambda: scene.listener.lost)
+
+    assert scene.listener.lost == [(worker, (1,), (2, 3), "killed by signal 9 (Killed)", False)]
+    assert scene.pool.statistics().dispatches == 1
+    assert (scene.pool.statistics().crashed, scene.pool.statistics().stopped) == (1, 0)
+    (stopped,) = scene.named(WorkerStopped)
+    assert (stopped.planned, stopped.pid) == (False, worker.pid)
+
+
+async def test_a_worker_whose_page_is_gone_may_have_begun_everything(make_scene, kit):
+    scene = await make_scene(size=1)
+    worker = await scene.lend()
+    scene.pool.give(worker, [scene.work("wait"), scene.work()])
+    await kit.until(lambda: scene.listener.started)
+    (scene.folder.progress / "w1.1.page").unlink()
+
+    os.kill(worker.pid, signal.SIGKILL)
+    await kit.until(lambda: scene.listener.lost)
+
+    assert scene.listener.lost[0][1:3] == ((1, 2), ())
+
+
+async def test_results_sent_just_before_the_death_count(make_scene, kit):
+    scene = await make_scene(size=1)
+    worker = await scene.lend()
+    scene.pool.give(worker, [scene.work(), scene.work(), scene.work("die"), scene.work()])
+
+    await kit.until(lambda: scene.listener.lost)
+
+    assert [result.key for _, result in scene.listener.results] == [1, 2]
+    assert scene.listener.lost[0][1:] == ((3,), (4,), "exited with 7; boom of the host", False)
+
+
+async def test_the_next_worker_takes_the_slot(make_scene, kit):
+    scene = await make_scene(size=1)
+    scene.submit(scene.work("die"), scene.work())
+
+    await kit.until(lambda: scene.listener.results)
+
+    assert [event.worker for event in scene.named(WorkerStarted)] == ["w1", "w1"]
+    assert scene.listener.results[0][1].value["name"] == "w1.2"
+
+
+async def test_what_a_killed_worker_leaves_is_gone_before_its_loss_is_told(make_scene, kit):
+    scene = await make_scene(size=1)
+    await hang(scene, kit, do="shapes")
+    left = []
+    scene.listener.worker_lost = lambda *_: left.append(set(scene.left) - {scene.pool.zygote_pid})
+
+    os.kill(scene.pool.workers[0].pid, signal.SIGKILL)
+    await kit.until(lambda: left)
+
+    assert left == [set()]
+
+
+async def test_all_workers_die_at_once(make_scene, kit):
+    scene = await make_scene(size=2)
+    await hang(scene, kit, 2, "shapes")
+
+    for worker in scene.pool.workers:
+        os.kill(worker.pid, signal.SIGKILL)
+
+    await kit.until(lambda: len(scene.listener.lost) == 2)
+    assert scene.left == [scene.pool.zygote_pid]
+
+
+async def test_nonsense_from_a_worker_is_its_end(make_scene, kit):
+    scene = await make_scene(size=1)
+    scene.submit(scene.work("garbage"), scene.work())
+
+    await kit.until(lambda: scene.listener.lost)
+
+    assert "over the limit" in scene.listener.lost[0][3]
+    assert scene.listener.lost[0][1] == (1,)
+    await kit.until(lambda: scene.listener.results)
+
+
+async def test_a_worker_that_closes_its_connection_but_stays_is_killed(make_scene, kit, clock):
+    scene = await make_scene(size=1, clock=clock)
+    scene.submit(scene.work("close"))
+    worker = await kit.until(lambda: next((w for w in scene.pool.workers if w.retiring), None))
+    assert kit.alive(worker.pid)
+    assert scene.pool.workers == (worker,)
+
+    clock.ahead += 1
+    await kit.until(lambda: scene.listener.lost)
+
+    assert scene.listener.lost[0][3] == "it did not go on; killed by signal 9 (Killed)"
+
+
+# Starting goes wrong
+
+
+async def test_a_zygote_that_cannot_start_is_one_clear_error(make_scene):
+    scene = await make_scene(start=False, entry="no_such_module_at_all:main")
+
+    with pytest.raises(WorkerStartError, match="No module named 'no_such_module_at_all'") as caught:
+        await scene.pool.start()
+
+    assert "\n" not in str(caught.value)
+    assert scene.left == []
+
+
+@pytest.mark.parametrize(("script", "words"), [("die", "the host cannot start today"), ("leave", "exited with 5")])
+async def test_a_slot_whose_workers_do_not_start_rests_and_then_tries_again(make_scene, kit, clock, script, words):
+    scene = await make_scene(size=1, clock=clock, environ={"SCRIPT": script})
+    scene.submit(scene.work())
+
+    await kit.until(lambda: scene.named(WorkerBroken))
+
+    (broken,) = scene.named(WorkerBroken)
+    assert (broken.worker, broken.retry_in_s) == ("w1", 1.0)
+    assert words in broken.reason
+    assert scene.pool.statistics().created == scene.pool.statistics().crashed == 5
+    assert scene.pool.lend("shell") is None
+    assert scene.pool.workers == ()
+    assert scene.named(WorkerStopped) == []
+
+    clock.ahead += 1
+    await kit.until(lambda: len(scene.named(WorkerBroken)) == 2)
+    assert scene.named(WorkerBroken)[1].retry_in_s == 2.0
+    assert scene.pool.statistics().created == 10
+
+
+async def test_a_worker_of_another_version_is_refused(make_scene, kit):
+    scene = await make_scene(size=1, environ={"SCRIPT": "old"})
+    scene.submit(scene.work())
+
+    await kit.until(lambda: scene.named(WorkerBroken))
+
+    assert "speaks version 0" in scene.named(WorkerBroken)[0].reason
+
+
+async def test_a_worker_that_never_says_hello_is_killed(make_scene, kit, clock):
+    scene = await make_scene(size=1, clock=clock, environ={"SCRIPT": "silent"})
+    scene.pool.lend("shell")
+    pid = await kit.until(lambda: scene.pool.workers[0].pid)
+
+    clock.ahead += 31
+    await kit.until(lambda: not kit.alive(pid))
+    await kit.until(lambda: scene.pool.statistics().crashed)
+
+
+async def test_a_failed_preload_is_a_warning(make_scene, kit, caplog):
+    scene = await make_scene(size=1, preload=("no_such_preload", "colorsys"))
+    scene.submit(scene.work())
+
+    await kit.until(lambda: scene.listener.results)
+
+    assert "cannot preload no_such_preload" in caplog.text
+
+
+async def test_no_room_for_processes_makes_the_slot_rest(make_scene, kit, monkeypatch):
+    scene = await make_scene(size=1)
+
+    def refuse(*_):
+        raise WorkerStartError("a worker cannot be started: Too many open files")
+
+    monkeypatch.setattr("engine.workers.spawner.Spawner.spawn", refuse)
+    scene.pool.lend("shell")
+
+    assert scene.named(WorkerBroken)[0].reason == "a worker cannot be started: Too many open files"
+    assert scene.pool.workers == ()
+
+
+# Leaving
+
+
+async def test_an_idle_worker_leaves_after_a_while(make_scene, kit, clock):
+    scene = await make_scene(size=3, clock=clock, min_size=1, idle_seconds=60)
+    scene.submit(scene.work("wait"))
+    await kit.until(lambda: scene.listener.started)
+    scene.pool.resize(3)
+    scene.pool.lend("shell", wanted=2)
+    await kit.until(lambda: sum(worker.is_free for worker in scene.pool.workers) == 2)
+    busy = scene.listener.started[0][0]
+
+    clock.ahead += 61
+    await kit.until(lambda: len(scene.pool.workers) == 1)
+
+    assert scene.pool.workers == (busy,)
+    assert {event.reason for event in scene.named(WorkerStopped)} == {"idle for 60 s"}
+    assert {event.planned for event in scene.named(WorkerStopped)} == {True}
+
+
+async def test_the_least_number_of_workers_stays(make_scene, kit, clock):
+    scene = await make_scene(size=3, clock=clock, min_size=2, idle_seconds=60)
+    await kit.until(lambda: sum(worker.is_free for worker in scene.pool.workers) == 2)
+    kept = scene.pool.workers
+
+    clock.ahead += 3600
+    scene.pool._roster.check_times()
+    scene.pool._roster.check_times()
+
+    assert scene.pool.workers == kept
+    assert not any(worker.retiring for worker in kept)
+
+
+async def test_a_frozen_idle_worker_cannot_hold_up_the_end(make_scene, kit):
+    scene = await make_scene(size=1, min_size=1)
+    await kit.until(lambda: scene.pool.workers[0].is_free)
+    os.kill(scene.pool.workers[0].pid, signal.SIGSTOP)
+    scene.pool._roster._clock = SteppingClock()
+
+    await scene.pool.aclose()
+
+    assert scene.left == []
+    assert scene.pool.statistics().killed == 1
+
+
+class SteppingClock(SystemClock):
+    """Runs a hundred times as fast."""
+
+    def monotonic(self) -> float:
+        return super().monotonic() * 100
+
+
+async def test_a_frozen_busy_worker_and_its_tree_end_by_force(make_scene, kit):
+    scene = await make_scene(size=1)
+    await hang(scene, kit, do="freeze")
+    scene.pool._roster._clock = SteppingClock()
+
+    await scene.pool.aclose(force=True)
+
+    assert scene.left == []
+    assert scene.listener.lost[0][1] == (1,)
+    assert scene.pool.statistics().killed == 1
+
+
+async def test_a_frozen_zygote_cannot_hold_up_the_end(make_scene, kit):
+    scene = await make_scene(size=2)
+    await hang(scene, kit, 2, "shapes")
+    for worker in scene.pool.workers:
+        os.kill(worker.pid, signal.SIGSTOP)
+    os.kill(scene.pool.zygote_pid, signal.SIGSTOP)
+    scene.pool._roster._clock = SteppingClock()
+
+    await scene.pool.aclose(force=True)
+
+    assert scene.left == []
+
+
+async def test_processes_of_an_earlier_run_are_ended_at_the_start(make_scene, kit, folder):
+    orphan = subprocess.Popen(["sleep", "306"], env={**os.environ, "MI4_RUN": "earlier"}, start_new_session=True)
+    (folder.progress / "earlier.processes").write_text("{not json\n")
+
+    await make_scene(size=1)
+
+    assert orphan.wait(10) == -signal.SIGKILL
+    assert not (folder.progress / "earlier.processes").exists()
+
+
+async def test_what_is_not_ours_is_left_alone(make_scene, kit):
+    mine = subprocess.Popen(["sleep", "307"], start_new_session=True)
+    try:
+        scene = await make_scene(size=1)
+        await hang(scene, kit)
+        os.kill(scene.pool.zygote_pid, signal.SIGKILL)
+        await scene.pool.aclose(force=True)
+
+        assert mine.poll() is None
+    finally:
+        mine.kill()
+        mine.wait()

@@ -1,0 +1,158 @@
+"""The shape of the source tree: tests mirror it, and nothing prints, sleeps or shadows where it must not."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import types
+from pathlib import Path
+
+import pytest
+
+WITHOUT_TEST_FILE: dict[str, str] = {
+    "engine/__init__.py": "the map: tests/house/test_public_names.py",
+    "engine/errors.py": "data only; each error is raised in the tests of the module that raises it",
+    "mi4_tui/__main__.py": "one call of cli.main: tests/acceptance/test_command_line.py",
+}
+"""Modules that need no test file of their own, each with the reason. Package roots that only import need none either."""
+
+MAY_PRINT = {
+    "mi4_tui/cli.py",
+    "mi4_tui/headless.py",
+    "engine/plain.py",
+    "engine/orchestrator.py",
+    "engine/performance_monitor.py",
+}
+
+
+def test_no_package_marker_below_tests(repository: Path):
+    """`tests/engine/__init__.py` would shadow the engine."""
+    assert list((repository / "tests").rglob("__init__.py")) == []
+
+
+def expected_test(path: Path) -> Path:
+    stem = path.parent.name if path.name == "__init__.py" else path.stem
+    return Path("tests") / path.parent / f"test_{stem.strip('_')}.py"
+
+
+def has_code(tree: ast.Module) -> bool:
+    return any(isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) for node in ast.walk(tree))
+
+
+def test_every_module_has_its_test_file(modules, repository: Path):
+    missing = []
+    for module in modules:
+        if str(module.path) in WITHOUT_TEST_FILE or (module.is_package and not has_code(module.tree)):
+            continue
+        folder, stem = expected_test(module.path).parent, expected_test(module.path).stem
+        if not any(
+            path.stem == stem or path.stem.startswith(f"{stem}_") for path in (repository / folder).glob("test_*.py")
+        ):
+            missing.append(f"{module.path} has no {expected_test(module.path)}")
+
+    assert missing == []
+
+
+def test_exceptions_are_still_exceptions(repository: Path):
+    gone = [path for path in WITHOUT_TEST_FILE if not (repository / path).exists()]
+    tested = [path for path in WITHOUT_TEST_FILE if (repository / expected_test(Path(path))).exists()]
+
+    assert (gone, tested) == ([], [])
+
+
+def test_only_the_allowed_modules_print(modules):
+    printing = set()
+    for module in modules:
+        for node in ast.walk(module.tree):
+            if not isinstance(node, ast.Call):
+                continue
+            called = ast.unparse(node.func)
+            if called in {"print", "pprint", "click.echo", "click.secho", "sys.stdout.write", "sys.stderr.write"}:
+                printing.add(str(module.path))
+
+    assert {path for path in printing if not path.startswith("mi4_tui/verbs/")} <= MAY_PRINT
+
+
+def test_every_module_says_what_it_is(modules):
+    assert [str(module.path) for module in modules if not ast.get_docstring(module.tree)] == []
+
+
+@pytest.fixture(scope="session")
+def imported(modules) -> dict[str, types.ModuleType]:
+    return {
+        module.name: importlib.import_module(module.name) for module in modules if not module.name.endswith("__main__")
+    }
+
+
+def test_lists_of_public_names_are_exact(imported):
+    """Each listed name exists; and a package root that has a list shows nothing else."""
+    wrong = []
+    for name, module in imported.items():
+        listed = getattr(module, "__all__", None)
+        if listed is None:
+            continue
+        if sorted(listed) != sorted(set(listed)):
+            wrong.append(f"{name}.__all__ names something twice")
+        wrong += [
+            f"{name}.__all__ names {entry}, which does not exist" for entry in listed if not hasattr(module, entry)
+        ]
+        shown = {
+            entry
+            for entry, value in vars(module).items()
+            if not entry.startswith("_")
+            and entry != "annotations"
+            and not inspect.ismodule(value)
+            and entry != "TYPE_CHECKING"
+        }
+        if hasattr(module, "__path__"):
+            wrong += [f"{name} shows {entry}, which its __all__ does not name" for entry in sorted(shown - set(listed))]
+
+    assert wrong == []
+
+
+def test_the_engine_shows_its_public_names(imported):
+    promised = {
+        "Orchestrator",
+        "orchestrator_lifecycle",
+        "PerformanceMonitor",
+        "Settings",
+        "Task",
+        "TaskQueue",
+        "ProcessPool",
+    }
+
+    assert promised <= set(imported["engine"].__all__)
+
+
+def test_loggers_carry_the_name_of_the_program(modules):
+    """`mi4.engine.<module>` and not a bare `engine`, which could be anybody's."""
+    wrong = []
+    for module in modules:
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("getLogger") and node.args:
+                given = node.args[0]
+                if not (
+                    isinstance(given, ast.Constant)
+                    and str(given.value).startswith(f"mi4.{module.name.partition('.')[0]}")
+                ):
+                    wrong.append(f"{module.path}:{node.lineno}: {ast.unparse(node)}")
+
+    assert wrong == []
+
+
+def test_no_test_sleeps_for_a_fixed_time(repository: Path):
+    """A test polls for what it waits for (tests/acceptance/conftest.py: `eventually`); it never hopes that a second is enough."""
+    long = []
+    for path in (repository / "tests").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in {"time.sleep", "asyncio.sleep"} and node.args:
+                seconds = node.args[0]
+                if (
+                    isinstance(seconds, ast.Constant)
+                    and isinstance(seconds.value, int | float)
+                    and seconds.value > 0.25
+                ):
+                    long.append(f"{path.relative_to(repository)}:{node.lineno}")
+
+    assert long == []
