@@ -85,15 +85,15 @@ async def run_background(
 
 async def _stay(orchestrator: Orchestrator, linger: Linger) -> RunFinished:
     """Wait until the engine was told to stop, or is not needed any longer."""
-    finished = await orchestrator.wait_idle()
+    await orchestrator.wait_idle()
     while not orchestrator.stopping:
         busy = any(orchestrator.projection.counts.get(state, 0) for state in _BUSY)
         if busy:
-            finished = await orchestrator.wait_idle()
+            await orchestrator.wait_idle()
         if linger.is_over(needed=busy or bool(orchestrator.clients)):
             break
         await asyncio.sleep(_LOOK_AGAIN)
-    return finished
+    return orchestrator.summary()
 
 
 def _write_to_log(folder: StateFolder) -> None:

@@ -126,7 +126,7 @@ class Orchestrator:
     @property
     def task_execution_times(self) -> dict[str, float]:
         """Run time in seconds of the last attempt of each task that ran, by id."""
-        return dict(_built(self._dispatcher).scheduler.tally.durations)
+        return dict(_built(self._dispatcher).scheduler.ledger.tally.durations)
 
     @property
     def session(self) -> LocalSession:
@@ -183,13 +183,13 @@ class Orchestrator:
 
     def summary(self) -> ev.RunFinished:
         """The counts of this run so far."""
-        scheduler = _built(self._dispatcher).scheduler
-        tally = scheduler.tally
+        ledger = _built(self._dispatcher).scheduler.ledger
+        tally = ledger.tally
         first, last = tally.first_dispatch, tally.last_settle
         duration = 0.0 if first is None or last is None else max(0.0, last - first)
         names = ("succeeded", "failed", "timed_out", "cancelled", "skipped", "not_needed", "cached", "already_done")
         counts = {name: getattr(tally, name) for name in names}
-        return ev.RunFinished(**counts, held=scheduler.held, duration_s=round(duration, 6))
+        return ev.RunFinished(**counts, held=ledger.held, duration_s=round(duration, 6))
 
     def plan(self, tasks: Sequence[Task], *, agent: str | None = None) -> list[Planned]:
         """The order in which these tasks would start; reads what succeeded before, runs and writes nothing."""
@@ -211,7 +211,7 @@ class Orchestrator:
         """Cancel what runs, and for `Cause.FAIL_FAST` also what waits; what a user or a crash holds stays held."""
         dispatcher = _built(self._dispatcher)
         scheduler = dispatcher.scheduler
-        for entry in list(scheduler.by_id.values()):
+        for entry in list(scheduler.ledger.by_id.values()):
             waits = entry.state in (State.PENDING, State.QUEUED, State.BACKOFF)
             if entry.worker is not None or (waits and cause is Cause.FAIL_FAST):
                 scheduler.cancel(entry, force=force, cause=cause)
@@ -335,7 +335,7 @@ class Orchestrator:
 
     async def _end_work(self, dispatcher: Dispatcher, pool: ProcessPool) -> None:
         """Cancel what still runs, let its end become durable, then stop the workers."""
-        if dispatcher.scheduler.active and self._fault is None:
+        if dispatcher.scheduler.ledger.active and self._fault is None:
             self.drain()
             self.cancel_all()
             grace = self.settings.orchestration.kill_grace_seconds + _SHUTDOWN_SECONDS
@@ -343,7 +343,7 @@ class Orchestrator:
                 async with asyncio.timeout(grace):
                     await self.wait_idle()
             except (TimeoutError, EngineError):
-                _log.warning("%d tasks did not end in time", dispatcher.scheduler.active)
+                _log.warning("%d tasks did not end in time", dispatcher.scheduler.ledger.active)
         dispatcher.close()
         await pool.aclose(force=True)
         await dispatcher.settled()

@@ -243,7 +243,7 @@ def dump(record: Any) -> str:
 
 def event_record(event: Event) -> dict[str, Any]:
     """The event as its JSON line has it: `seq`, `time`, `event`, `task_id`, then what the kind of event adds."""
-    fields = msgspec.to_builtins(event)
+    fields: dict[str, Any] = msgspec.to_builtins(event)
     record = {name: fields.pop(name) for name in ("seq", "time", "event", "task_id") if name in fields}
     fields.pop("key", None)
     summary = fields.pop("summary", None)

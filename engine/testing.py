@@ -25,7 +25,7 @@ from .session.local import LocalSession
 from .session.protocol import AnyCommand, Reply
 from .tasks.model import State, Task
 
-__all__ = ["EventRecorder", "FakeClock", "FakeSession", "life_of", "make_added", "make_task", "run_of"]
+__all__ = ["EPOCH", "EventRecorder", "FakeClock", "FakeSession", "life_of", "make_added", "make_task", "run_of"]
 
 EPOCH = 1_700_000_000.0
 """Where a `FakeClock` starts (seconds since the epoch)."""

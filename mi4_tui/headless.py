@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Self
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Self, TextIO, cast
 
 from engine.clock import SYSTEM_CLOCK, Clock
 from engine.events.events import Event, RunFinished
 from engine.events.projection import Projection
-from engine.foreground import RunRequest, plan_run, run_foreground
+from engine.foreground import plan_run, run_foreground
 from engine.plain import JsonReporter, Outlet, PlainReporter, Write, plan_lines, seconds
+from engine.session.launch import RunRequest
 from engine.tasks.model import State
 
 if TYPE_CHECKING:
@@ -94,6 +96,27 @@ def progress_words(counts: dict[str, int], pace: Pace) -> tuple[int, int, str]:
     return done, total, "  ".join(words)
 
 
+class _Vanishing:
+    """A terminal that may be closed at any time: what is written then goes nowhere, and the run goes on."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write if somebody is there."""
+        with suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush if somebody is there."""
+        with suppress(OSError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 class BarReporter(PlainReporter):
     """A progress bar on stderr with the result lines above it. State, owned by this object: the bar and the projection."""
 
@@ -110,7 +133,8 @@ class BarReporter(PlainReporter):
         from rich.console import Console as RichConsole  # noqa: PLC0415 - slow, and useless without a terminal
         from rich.progress import BarColumn, Progress, TextColumn  # noqa: PLC0415
 
-        console = console or RichConsole(stderr=True, highlight=False, markup=False, emoji=False)
+        terminal = cast("TextIO", _Vanishing(sys.stderr))
+        console = console or RichConsole(file=terminal, highlight=False, markup=False, emoji=False)
         self.tell = self._above(console)
         super().__init__(self.tell if same_terminal else write, self.tell, verbose=verbose, greeting=greeting)
         self._bar: Progress = Progress(

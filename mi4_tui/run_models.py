@@ -69,7 +69,7 @@ def counters(counts: Mapping[str, int], width: int, *, left: str = "", ascii_onl
     room = width - sum(cell_len(piece.text) + 2 for piece in head)
     values = {name: number for name, number in counter_values(counts).items() if number}
     pieces: list[Piece] = []
-    for worded in range(len(values), -1, -1):  # the most urgent keep their word longest
+    for worded in range(len(values), 0, -1):  # the most urgent keep their word longest
         pieces = [
             _counter(name, number, ascii_only, worded=place < worded)
             for place, (name, number) in enumerate(values.items())

@@ -63,6 +63,7 @@ _CAUSES = {
     "fail_fast": "another task failed",
     "done_in_file": "done in the file",
     "run_if_unmet": "its run_if was not met",
+    "superseded": "replaced by a newer form of it",
 }
 PRIORITIES = ((400.0, "C", "critical"), (300.0, "H", "high"), (200.0, "M", "normal"), (0.0, "L", "low"))
 
@@ -212,7 +213,7 @@ def empty_state(total: int, filter_text: str) -> tuple[str, ...]:
     return (
         "no tasks yet",
         "in another terminal:  mi4-tui add FILE",
-        "or leave with q and start with a file:  mi4-tui tasks.yaml",
+        "or leave with q and start one:  mi4-tui tasks.yaml",
     )
 
 

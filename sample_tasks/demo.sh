@@ -10,7 +10,7 @@ if [ -t 0 ] && [ -t 1 ]; then
     "$program" "$tour" --state-dir "$state"
     status=$?
     # The engine is a process of its own: whoever detached with q may want to come back to it.
-    if "$program" status --state-dir "$state" --json 2>/dev/null | grep -q '"engine": *true'; then
+    if "$program" status --state-dir "$state" --json 2>/dev/null | grep -q '"live": *true'; then
         printf 'The tour goes on. Look again: %s attach --state-dir %s\n' "$program" "$state"
         exit "$status"
     fi

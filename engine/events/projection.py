@@ -9,7 +9,7 @@ whole and hands changes to viewers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -18,6 +18,7 @@ from . import events as ev
 from .bus import MAX_KEYS
 from .changes import ChangeLog
 from .rows import MAX_ROWS, Frame, RunRow, TaskRow, WorkerRow
+from .run_board import RunBoard
 from .task_board import TaskBoard, empty_counts
 from .worker_board import WorkerBoard
 
@@ -25,8 +26,6 @@ __all__ = ["MAX_ROWS", "Frame", "Lens", "Projection", "RunRow", "TaskRow", "View
 
 _NEVER = -1
 """What a viewer knows before its first frame."""
-_TASK_EVENTS = ev.TaskEvent
-_NEW_WORK = (ev.TaskAdded, ev.TaskQueued, ev.TaskLeased, ev.TaskReleased)
 
 
 class Lens(Protocol):
@@ -102,6 +101,7 @@ class Projection:
         self._worker_log: ChangeLog[str] = ChangeLog()
         self._tasks = TaskBoard(self._note_row, self._note_row_removed)
         self._slots = WorkerBoard(self._note_worker, self._note_worker_removed)
+        self._run = RunBoard(lambda: self._touch("run"))
         self.rows: dict[int, TaskRow] = self._tasks.rows
         """The newest generation of every task, by key. Callers only read it, as all that follows."""
         self.by_id: dict[str, int] = self._tasks.by_id
@@ -110,32 +110,34 @@ class Projection:
         """See `Frame.counts`."""
         self.workers: dict[str, WorkerRow] = self._slots.rows
         """Slots by name."""
-        self.run = RunRow()
         self.metrics: dict[str, Any] | None = None
         self.findings: list[dict[str, Any]] = []
-        self._draining = False
-        self._paused = False
-        self._handlers: dict[type[ev.Event], Callable[[Any], None]] = {
-            ev.RunStarted: self._run_started,
-            ev.RunFinished: self._run_finished,
-            ev.QueuePaused: self._queue_paused,
-            ev.QueueResumed: self._queue_resumed,
-            ev.StorageTroubled: self._storage_troubled,
-            ev.FindingsChanged: self._findings_changed,
-            ev.PoolResized: self._pool_resized,
-        }
 
     def apply(self, events: Sequence[ev.Event]) -> None:
         """Take in events in the order in which they were published; O(1) each. Events about rows that are gone are ignored."""
+        tasks, slots, run, rows = self._tasks, self._slots, self._run, self.rows
         for event in events:
-            if isinstance(event, _TASK_EVENTS):
-                self._tasks.apply(event)
-                self._slots.apply_task(event, self._tasks.rows.get(event.key))
-                self._follow_tasks(event)
+            if isinstance(event, ev.TaskEvent):
+                tasks.apply(event)
+                row = rows.get(event.key)
+                slots.apply_task(event, row)
+                run.apply_task(event, row)
             else:
-                self._handlers.get(type(event), self._slots.apply)(event)
+                self._apply_other(event)
             if event.seq:
                 self.seq = event.seq
+
+    def _apply_other(self, event: ev.Event) -> None:
+        if isinstance(event, ev.FindingsChanged):
+            self.set_findings(event.findings)
+            return
+        self._slots.apply(event)
+        self._run.apply(event)
+
+    @property
+    def run(self) -> RunRow:
+        """The run as a whole."""
+        return self._run.row
 
     @property
     def version(self) -> int:
@@ -167,8 +169,7 @@ class Projection:
 
     def set_draining(self, draining: bool = True) -> None:
         """Say that the engine ends once what runs has ended."""
-        self._draining = draining
-        self._settle_run()
+        self._run.set_draining(draining)
 
     def viewer(self, lens: Lens) -> Viewer:
         """A reader that has seen nothing yet."""
@@ -283,7 +284,7 @@ class Projection:
             self.findings = frame.findings
             parts.append("findings")
         if frame.run is not None:
-            self.run = frame.run
+            self._run.row = frame.run
             parts.append("run")
         return parts
 
@@ -310,80 +311,6 @@ class Projection:
     def _note_worker_removed(self, name: str) -> None:
         self._version += 1
         self._worker_log.note_removed(name, self._version)
-
-    # The run as a whole.
-
-    def _follow_tasks(self, event: ev.TaskEvent) -> None:
-        if isinstance(event, ev.TaskFinished):
-            self.run.last_settled_at = event.time
-            self._touch("run")
-        elif isinstance(event, ev.TaskLeased) and self.run.first_dispatch_at is None:
-            self.run.first_dispatch_at = event.time
-            self._touch("run")
-        if self.run.finished is not None and isinstance(event, _NEW_WORK):
-            self._reopen(event)
-
-    def _reopen(self, event: ev.TaskEvent) -> None:
-        row = self.rows.get(event.key)
-        if row is not None and row.state in {"pending", "queued", "leased"}:
-            self.run.finished = None
-            self._settle_run()
-
-    def _settle_run(self) -> None:
-        """Derive the state of the run from what is known of it."""
-        run = self.run
-        if run.finished is not None:
-            run.state = "finished"
-        elif self._draining:
-            run.state = "draining"
-        elif self._paused:
-            run.state = "paused"
-        else:
-            run.state = "running" if run.run_id else "starting"
-        self._touch("run")
-
-    def _run_started(self, event: ev.RunStarted) -> None:
-        self.run.run_id = event.run_id
-        self.run.pid = event.pid
-        self.run.workers = event.workers
-        self.run.started_at = event.time
-        self._settle_run()
-
-    def _run_finished(self, event: ev.RunFinished) -> None:
-        fields: dict[str, Any] = msgspec.structs.asdict(event)
-        self.run.finished = {name: value for name, value in fields.items() if name not in {"seq", "time"}}
-        self._settle_run()
-
-    def _queue_paused(self, event: ev.QueuePaused) -> None:
-        if event.category:
-            self.run.paused_categories = (*self._categories_but(event.category), event.category)
-        else:
-            self._paused = True
-            self.run.paused_reason = event.reason
-        self._settle_run()
-
-    def _queue_resumed(self, event: ev.QueueResumed) -> None:
-        if event.category:
-            self.run.paused_categories = self._categories_but(event.category)
-        else:
-            self._paused = False
-            self.run.paused_reason = ""
-        self._settle_run()
-
-    def _categories_but(self, category: str) -> tuple[str, ...]:
-        return tuple(name for name in self.run.paused_categories if name != category)
-
-    def _storage_troubled(self, event: ev.StorageTroubled) -> None:
-        self.run.trouble = event.error
-        self._touch("run")
-
-    def _findings_changed(self, event: ev.FindingsChanged) -> None:
-        self.set_findings(event.findings)
-
-    def _pool_resized(self, event: ev.PoolResized) -> None:
-        self.run.workers = event.size
-        self._slots.resize(event.size)
-        self._touch("run")
 
 
 def _seen_through(worker: WorkerRow, lens: Lens) -> WorkerRow:

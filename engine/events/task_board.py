@@ -52,10 +52,10 @@ class TaskBoard:
 
     def apply(self, event: ev.TaskEvent) -> None:
         """Take in one event; ignored when its row is not there or has reached a final state, which nothing changes."""
-        if isinstance(event, ev.TaskAdded):
+        handler = self._handlers.get(type(event))
+        if handler is None and isinstance(event, ev.TaskAdded):
             self._added(event)
             return
-        handler = self._handlers.get(type(event))
         row = self.rows.get(event.key)
         if handler is None or row is None or row.state in _FINAL:
             return
@@ -127,16 +127,17 @@ class TaskBoard:
         counts = self.counts
         counts["total"] += step
         counts[row.state] += step
-        if row.state in _FINAL:
-            flag = _flag_of(row)
-            if flag:
-                counts[flag] += step
+        if row.state in _FINAL and (flag := _flag_of(row)):
+            counts[flag] += step
 
     def _move(self, row: TaskRow, state: str) -> None:
-        if row.state != state:
-            self._count(row, -1)
-            row.state = state
-            self._count(row, 1)
+        """Change the state of a row that is not in a final one."""
+        counts = self.counts
+        counts[row.state] -= 1
+        counts[state] += 1
+        row.state = state
+        if state in _FINAL and (flag := _flag_of(row)):
+            counts[flag] += 1
 
     # One method for each kind of event.
 
@@ -166,6 +167,7 @@ class TaskBoard:
 
     def _recalled(self, row: TaskRow, _: ev.TaskRecalled) -> None:
         self._move(row, "queued")
+        row.attempt -= 1  # the attempt that was taken back never was
         row.worker = ""
 
     def _printed(self, row: TaskRow, event: ev.OutputSummarised) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from . import events as ev
 from .rows import TaskRow, WorkerRow
 
-_ENDS_LEASE = (ev.TaskFinished, ev.TaskRetryScheduled, ev.TaskRequeued, ev.TaskRecalled, ev.TaskHeld, ev.TaskQueued)
+_ENDS_LEASE = (ev.TaskFinished, ev.TaskRetryScheduled, ev.TaskRequeued, ev.TaskRecalled, ev.TaskHeld)
 _ENDS_ATTEMPT = (ev.TaskFinished, ev.TaskRetryScheduled)
 
 
@@ -24,9 +25,15 @@ class WorkerBoard:
         self._tasks: dict[str, dict[int, str]] = {}
         self._slot_of: dict[int, str] = {}
         self._size = 0
+        self._handlers: dict[type[ev.TaskEvent], Callable[[Any, TaskRow | None], None]] = {
+            ev.TaskLeased: self._leased,
+            ev.TaskStarted: self._started,
+            ev.OutputSummarised: self._printed,
+            **dict.fromkeys(_ENDS_LEASE, self._let_go),
+        }
 
     def apply(self, event: ev.Event) -> None:
-        """Take in an event about a worker process."""
+        """Take in an event about a worker process or the size of the pool; others are ignored."""
         if isinstance(event, ev.WorkerStarted):
             row = self._row(event.worker)
             row.pid = event.pid
@@ -39,20 +46,16 @@ class WorkerBoard:
             self._enter(row, "broken", event.time)
             row.note = event.reason
             self._note(row.name)
+        elif isinstance(event, ev.PoolResized):
+            self._resize(event.size)
 
     def apply_task(self, event: ev.TaskEvent, task: TaskRow | None) -> None:
         """Take in an event about a task that a slot may have; `task` is its row, after the event."""
-        if isinstance(event, ev.TaskLeased):
-            self._given(event.worker, event)
-        elif isinstance(event, ev.TaskStarted):
-            self._given(event.worker, event)
-            self._works_on(self._row(event.worker), event.key, event.task_id, event.time)
-        elif isinstance(event, ev.OutputSummarised):
-            self._printed(event, task)
-        elif isinstance(event, _ENDS_LEASE) and event.key in self._slot_of:
-            self._let_go(event)
+        handler = self._handlers.get(type(event))
+        if handler is not None:
+            handler(event, task)
 
-    def resize(self, size: int) -> None:
+    def _resize(self, size: int) -> None:
         """The pool is to have `size` slots: those that have stopped and are too many go."""
         self._size = size
         for name in [name for name, row in self.rows.items() if row.state == "stopped"]:
@@ -115,6 +118,13 @@ class WorkerBoard:
         if self._size and len(self.rows) > self._size:
             self._remove(row.name)
 
+    def _leased(self, event: ev.TaskLeased, _: TaskRow | None) -> None:
+        self._given(event.worker, event)
+
+    def _started(self, event: ev.TaskStarted, _: TaskRow | None) -> None:
+        self._given(event.worker, event)
+        self._works_on(self._row(event.worker), event.key, event.task_id, event.time)
+
     def _given(self, name: str, event: ev.TaskEvent) -> None:
         holder = self._slot_of.get(event.key)
         if holder == name:
@@ -141,8 +151,10 @@ class WorkerBoard:
             row.summary = event.summary
             self._note(row.name)
 
-    def _let_go(self, event: ev.TaskEvent) -> None:
-        name = self._slot_of.pop(event.key)
+    def _let_go(self, event: ev.TaskEvent, _: TaskRow | None) -> None:
+        name = self._slot_of.pop(event.key, None)
+        if name is None:
+            return
         tasks = self._tasks[name]
         tasks.pop(event.key, None)
         row = self._row(name)

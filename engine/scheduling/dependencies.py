@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from enum import Enum
 
 from ..tasks.model import Cause, RunIf, State
@@ -78,9 +78,11 @@ class Dependencies:
         self._dependants: dict[str, dict[int, None]] = {}
 
     def add(
-        self, key: int, dependencies: Iterable[str], run_if: RunIf, outcome: Callable[[str], Outcome | None]
+        self, key: int, dependencies: Collection[str], run_if: RunIf, outcome: Callable[[str], Outcome | None]
     ) -> Verdict:
         """Register a task; `outcome` tells how a dependency ended, or None while it has not."""
+        if not dependencies:
+            return Verdict.SKIP_NOT_NEEDED if run_if == "failure" else Verdict.READY
         waiting = _Waiting(run_if)
         for dependency in dependencies:
             ended = outcome(dependency)

@@ -21,7 +21,9 @@ from ..workers.pool import ProcessPool
 from ..workers.protocol import Work
 from ..workers.worker import Worker
 from .entry import Entry
-from .scheduler import OVERDUE_SECONDS, Outbox, Scheduler
+from .ledger import Outbox
+from .loads import OVERDUE_SECONDS
+from .scheduler import Scheduler
 
 _log = logging.getLogger("mi4.engine.scheduling.dispatcher")
 
@@ -68,7 +70,7 @@ class Dispatcher:
     @property
     def idle(self) -> bool:
         """Whether nothing runs, nothing will start by itself, and all of it is durable."""
-        return self.scheduler.idle and not self._in_flight and not self.scheduler.outbox and not self._turn_due
+        return self.scheduler.idle and not self._in_flight and not self.scheduler.ledger.outbox and not self._turn_due
 
     def wake(self) -> None:
         """Something changed: take a turn soon."""
@@ -103,7 +105,7 @@ class Dispatcher:
     def work_finished(self, worker: Worker, results: Iterable[AttemptResult]) -> None:
         """Attempts ended."""
         for result in results:
-            entry = self.scheduler.entries.get(result.key)
+            entry = self.scheduler.ledger.entries.get(result.key)
             if entry is not None and entry.cache_key is not None and result.outcome == "succeeded":
                 self._spawn(self._keep(entry, worker, result))
             else:
@@ -137,7 +139,8 @@ class Dispatcher:
 
     def _flush(self) -> None:
         """Submit what was decided; without anything to write, carry it out at once if nothing is before it."""
-        outbox, self.scheduler.outbox = self.scheduler.outbox, Outbox()
+        ledger = self.scheduler.ledger
+        outbox, ledger.outbox = ledger.outbox, Outbox()
         waiting, self._waiting = self._waiting, []
         if not outbox and not waiting:
             return
@@ -181,7 +184,7 @@ class Dispatcher:
             self._timer = None
         due = self.scheduler.next_wake()
         delays = [] if due is None else [max(0.0, due - self._clock.monotonic())]
-        if self.scheduler.prefetched:
+        if self.scheduler.loads.prefetched:
             delays.append(OVERDUE_SECONDS)
         if delays and self._loop is not None and not self._closed:
             self._timer = self._loop.call_later(min(delays), self.wake)

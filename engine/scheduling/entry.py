@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..storage.folder import safe_name
-from ..tasks.model import State, Task
+from ..tasks.model import Cause, State, Task
 from ..workers.protocol import Work
 from .scoring import Scored
 
@@ -40,10 +39,12 @@ class Entry:
     """When a back-off or ``not_before`` ends (monotonic seconds)."""
     announced: bool = False
     """Whether the start of the present attempt has been published."""
+    cache_asked: bool = False
+    """Whether the cache was asked and did not know the answer."""
     cache_key: CacheKey | None = None
-    """Set once the cache has been asked for the present generation and did not know the answer."""
+    """Under which the result may be kept; None where the cache could not be asked."""
     asking_cache: bool = False
-    cancel_cause: str = ""
+    cancel_cause: Cause = Cause.USER
     error: str = ""
 
     @property
@@ -51,10 +52,9 @@ class Entry:
         """The id that the user gave."""
         return self.task.id
 
-    @property
-    def log_name(self) -> str:
-        """Name below ``logs/`` of the file that the present attempt writes once its output is too large to store inline."""
-        return f"{safe_name(self.task.id)}.{self.generation}.{self.attempt}.log"
+    def log_name(self, attempt: int) -> str:
+        """Name below ``logs/`` of the file that an attempt writes once its output is too large to store inline."""
+        return f"{self.key}-{attempt}.log"
 
     @property
     def scored(self) -> Scored:
@@ -69,16 +69,16 @@ class Entry:
         )
 
 
-def work_order(entry: Entry, *, agent_timeout: float) -> Work:
-    """What a worker needs to run the present attempt; `agent_timeout` (seconds) is for agents without a time-out of their own."""
+def work_order(entry: Entry, *, lease: int, agent_timeout: float) -> Work:
+    """What a worker needs to run the next attempt; `agent_timeout` (seconds) is for agents without a time-out of their own."""
     task = entry.task
     timeout = task.timeout_seconds
     if timeout is None and task.is_agent:
         timeout = agent_timeout
     return Work(
         key=entry.key,
-        attempt=entry.attempt,
-        lease=entry.lease,
+        attempt=entry.attempt + 1,
+        lease=lease,
         task_id=task.id,
         kind=task.kind,
         command=task.command,
@@ -98,6 +98,6 @@ def work_order(entry: Entry, *, agent_timeout: float) -> Work:
         prompt=(task.description or task.title) if task.is_agent else "",
         model=task.model,
         options=task.agent_options,
-        log=entry.log_name,
+        log=entry.log_name(entry.attempt + 1),
         idempotency_key=f"{task.id}:{entry.generation}:{entry.digest[:16]}",
     )

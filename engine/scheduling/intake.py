@@ -46,8 +46,8 @@ def submit(scheduler: Scheduler, tasks: Sequence[Task], *, rerun: bool = False) 
     for entry in fresh:
         if entry.state is State.PENDING:
             scheduler.settle_in(entry)
-    scheduler.tally.already_done += len(outcome.already_done)
-    scheduler.tally.not_needed += len(outcome.not_needed)
+    scheduler.ledger.tally.already_done += len(outcome.already_done)
+    scheduler.ledger.tally.not_needed += len(outcome.not_needed)
     return outcome
 
 
@@ -66,7 +66,7 @@ def retry(scheduler: Scheduler, entries: Iterable[Entry]) -> list[str]:
 
 def retryable(scheduler: Scheduler) -> list[Entry]:
     """Every task that failed, timed out or was cancelled, or was skipped because another did."""
-    return [entry for entry in scheduler.by_id.values() if _went_wrong(entry)]
+    return [entry for entry in scheduler.ledger.by_id.values() if _went_wrong(entry)]
 
 
 def restore(
@@ -77,13 +77,13 @@ def restore(
     interrupted: list[str] = []
     for row in stored:
         entry = _entry_of(row)
-        scheduler.adopt(entry, restored=True, extra=_history(row))
+        scheduler.ledger.adopt(entry, restored=True, extra=_history(row))
         if entry.state in (State.LEASED, State.RUNNING, State.CANCELLING):
             interrupted += _recover(scheduler, entry, begun(row), on_interrupted)
         elif row.state is State.BACKOFF:
             limit = scheduler.policy.retry
             left = min(max(0.0, (row.retry_at or 0.0) - scheduler.clock.time()), max(limit.agent_delay, 330.0))
-            scheduler.sleep_restored(entry, left)
+            scheduler.sleep(entry, left)
         if entry.state in (State.PENDING, State.QUEUED):
             pending.append(entry)
     for entry in pending:
@@ -92,7 +92,7 @@ def restore(
 
 
 def _take_in(scheduler: Scheduler, task: Task, rerun: bool, outcome: Submission) -> Entry | None:
-    known = scheduler.by_id.get(task.id)
+    known = scheduler.ledger.by_id.get(task.id)
     if known is None:
         return _add(scheduler, task, 1, outcome)
     same = known.digest == task.digest()
@@ -134,7 +134,7 @@ def _next_generation(scheduler: Scheduler, task: Task, known: Entry) -> Entry:
 def _create(scheduler: Scheduler, task: Task, generation: int, *, done: bool) -> Entry:
     now = scheduler.clock.time()
     entry = Entry(
-        key=scheduler.new_key(),
+        key=scheduler.ledger.new_key(),
         task=task,
         digest=task.digest(),
         generation=generation,
@@ -144,8 +144,8 @@ def _create(scheduler: Scheduler, task: Task, generation: int, *, done: bool) ->
         priority=task.priority,
         retries_left=task.retries_allowed,
     )
-    scheduler.insert(entry)
-    scheduler.adopt(entry, restored=False)
+    scheduler.ledger.insert(entry)
+    scheduler.ledger.adopt(entry, restored=False)
     return entry
 
 
@@ -183,17 +183,17 @@ def _history(row: Stored) -> dict[str, object]:
 def _recover(scheduler: Scheduler, entry: Entry, begun: bool, on_interrupted: OnInterrupted) -> list[str]:
     """Decide about a task that a worker had when the last engine died; returns its id if its attempt had begun."""
     if entry.state is State.CANCELLING:
-        scheduler.recover(entry, State.CANCELLED, Cause.USER, counts=True)
+        scheduler.complete_cancel(entry)
     elif not begun:
-        scheduler.recover(entry, State.QUEUED, Cause.NONE, counts=False)
+        scheduler.ledger.take_back(entry, "the engine died before it began")
     elif entry.task.idempotent or (on_interrupted == "requeue" and entry.task.restart != "never"):
-        scheduler.recover(entry, State.QUEUED, Cause.INTERRUPTED, counts=True)
+        scheduler.ledger.requeue(entry, Cause.INTERRUPTED, "it was running when the engine died")
         return [entry.id]
     elif on_interrupted == "fail":
-        scheduler.recover(entry, State.FAILED, Cause.INTERRUPTED, counts=True)
+        scheduler.fail_interrupted(entry)
         return [entry.id]
     else:
-        scheduler.recover(entry, State.HELD, Cause.INTERRUPTED, counts=True)
+        scheduler.ledger.hold(entry, Cause.INTERRUPTED)
         return [entry.id]
     return []
 
@@ -208,7 +208,7 @@ def _skipped_for(scheduler: Scheduler, ids: set[str]) -> list[Entry]:
     """The tasks that were skipped because one of `ids`, or one skipped for those, did not succeed; nearest first."""
     skipped = [
         entry
-        for entry in scheduler.by_id.values()
+        for entry in scheduler.ledger.by_id.values()
         if entry.state is State.SKIPPED and entry.cause == Cause.DEPENDENCY_FAILED and entry.id not in ids
     ]
     by_dependency: dict[str, list[Entry]] = {}

@@ -36,7 +36,7 @@ def restore_order(scheduler: Scheduler, values: Previous) -> Previous:
     """Set priority and manual term as they were; ids that are unknown or have ended are left out."""
     previous: Previous = {}
     for task_id, (priority, manual) in values.items():
-        entry = scheduler.by_id.get(task_id)
+        entry = scheduler.ledger.by_id.get(task_id)
         if entry is not None and entry.worker is None:
             previous[task_id] = (entry.priority, entry.manual)
             scheduler.reorder(entry, priority, manual)
@@ -48,7 +48,7 @@ def move(scheduler: Scheduler, entries: Sequence[Entry], where: Where) -> Previo
     previous: Previous = {}
     if not entries:
         return previous
-    order = [scheduler.entries[key] for key in scheduler.queue.ordered()]
+    order = [scheduler.ledger.entries[key] for key in scheduler.queue.ordered()]
     if where in ("top", "now"):
         _to_top(scheduler, entries, order, NOW if where == "now" else STEP, previous)
     elif where == "bottom":

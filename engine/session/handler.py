@@ -33,6 +33,7 @@ class CommandHandler:
     ) -> None:  # fmt: skip
         self._dispatcher = dispatcher
         self._scheduler = dispatcher.scheduler
+        self._ledger = dispatcher.scheduler.ledger
         self._store = store
         self._folder = folder
         self._with_kinds = with_kinds
@@ -62,7 +63,7 @@ class CommandHandler:
 
     async def submit(self, tasks: Sequence[Task], *, rerun: bool = False) -> intake.Submission:
         """Accept tasks whose kinds are filled in; returns after COMMIT. Raises `TaskFileError` for an impossible graph."""
-        faults = check_graph(tasks, known=self._scheduler.by_id.keys())
+        faults = check_graph(tasks, known=self._ledger.by_id.keys())
         if faults:
             raise TaskFileError([Fault("added tasks", None, fault.message) for fault in faults])
         outcome = intake.submit(self._scheduler, tasks, rerun=rerun)
@@ -78,7 +79,7 @@ class CommandHandler:
         return [self._one(task_id) for task_id in dict.fromkeys(ids)]
 
     def _one(self, task_id: str) -> Entry:
-        entry = self._scheduler.by_id.get(task_id)
+        entry = self._ledger.by_id.get(task_id)
         if entry is None:
             raise UnknownTaskError(task_id)
         return entry
@@ -125,7 +126,7 @@ class CommandHandler:
         return _reply("held", held, entries, "only waiting tasks can be held")
 
     async def _release(self, command: ask.Release) -> ask.Reply:
-        everything = [entry for entry in self._scheduler.by_id.values() if entry.state is State.HELD]
+        everything = [entry for entry in self._ledger.by_id.values() if entry.state is State.HELD]
         entries = self._find(command.ids) if command.ids else everything
         released = [entry for entry in entries if self._scheduler.release(entry)]
         await self._done()
@@ -172,7 +173,7 @@ class CommandHandler:
 
     async def _report(self, command: ask.WriteReport) -> ask.Reply:
         report = await self._make_report(command.path)
-        path = os.path.abspath(command.path) if command.path else ""  # noqa: PTH100 - text only, no look at the disk
+        path = _absolute(command.path) if command.path else ""
         return ask.Reply(message=f"report written to {path}" if path else "", data={"path": path, "report": report})
 
     async def _log(self, command: ask.FindLog) -> ask.Reply:
@@ -180,7 +181,7 @@ class CommandHandler:
         attempt = entry.attempt if command.attempt is None else command.attempt
         stored = self._store.output(entry.key, command.attempt)
         if stored is None and entry.worker is not None and attempt == entry.attempt:
-            stored = StoredOutput(attempt=attempt, log=entry.log_name)
+            stored = StoredOutput(attempt=attempt, log=entry.log_name(attempt))
         if stored is None:
             return ask.Reply(message="it has printed nothing yet", data=_no_output(entry, attempt))
         path = str(self._folder.logs / stored.log) if stored.log else ""
@@ -192,6 +193,10 @@ class CommandHandler:
         self._dispatcher.wake()
         message = "the engine cancels what runs and ends" if command.now else "the engine ends once what runs has ended"
         return ask.Reply(message=message)
+
+
+def _absolute(path: str) -> str:
+    return os.path.abspath(path)  # noqa: PTH100 - as text, without following links
 
 
 def _no_output(entry: Entry, attempt: int) -> dict[str, Any]:

@@ -73,7 +73,11 @@ class LocalSession:
         self.view = view
 
     def tick(self) -> None:
-        """Tell subscribers what changed since the last time."""
+        """Tell subscribers what changed since the last time; costs nothing where there are none."""
+        self._subscriptions = [subscription for subscription in self._subscriptions if not subscription.closed]
+        if not self._subscriptions:
+            self._known = self.projection.version
+            return
         changed, self._known = self.projection.changes(self._known, self.now())
         if changed is not None:
             self._tell(changed)
@@ -105,7 +109,6 @@ class LocalSession:
         await self.aclose()
 
     def _tell(self, event: Event) -> None:
-        self._subscriptions = [subscription for subscription in self._subscriptions if not subscription.closed]
         for subscription in self._subscriptions:
             subscription.offer((event,))
 

@@ -32,13 +32,17 @@ def last_lines(window: bytes, limit: int, *, from_start: bool, ended: bool) -> l
     """
     pieces = window.split(b"\n")
     unfinished = pieces.pop()
+    whole = from_start or b"\r" in (pieces or [unfinished])[0].rstrip(
+        b"\r"
+    )  # what follows a carriage return is all that counts
     mark = ""
-    if not from_start:
-        if pieces:
-            del pieces[0]
-        else:
-            unfinished, mark = unfinished.lstrip(bytes(range(0x80, 0xC0))), CUT_START
+    if not whole and (len(pieces) > 1 or (pieces and unfinished)):
+        del pieces[0]
+    elif not whole:
+        mark = CUT_START
     shown = [shown_line(piece) for piece in pieces[-limit:]]
     if unfinished:
-        shown.append(mark + shown_line(unfinished, complete=ended))
+        shown.append(shown_line(unfinished, complete=ended))
+    if mark:
+        shown[:1] = [mark + line.lstrip("\ufffd") for line in shown[:1]]
     return shown[-limit:]

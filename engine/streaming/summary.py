@@ -22,6 +22,7 @@ _WARNING = re.compile(rb"(?<!\b0 )(?<!\bno )warn")
 _STEP = re.compile(r"\b\d{1,3}(?:\.\d+)?\s?%|(?<![\w/.])(\d{1,9})\s?/\s?(\d{1,9})(?![\w/.])")
 _STATUS_LINE = re.compile(r"MI4_STATUS:\s*(.+)")
 EMPTY = OutputSummary()
+"""The summary of no output at all."""
 
 
 class Summariser:

@@ -165,15 +165,23 @@ def _load_bytes(path: Path) -> bytes:
         raise ValueError("no such file") from error
     except (OSError, ValueError) as error:
         raise ValueError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if stat.S_ISDIR(status.st_mode):
-            raise ValueError("is a folder; name a task file in it")
-        if not stat.S_ISREG(status.st_mode):
-            raise ValueError("is not a regular file; save the tasks to a file first")
-        if status.st_size > MAX_BYTES:
-            raise ValueError(f"has {status.st_size:,} bytes; the limit is {MAX_BYTES:,}")
-        return file.read(MAX_BYTES + 1)
+    try:
+        _check_kind(os.fstat(descriptor))
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from error
+    finally:
+        os.close(descriptor)
+
+
+def _check_kind(status: os.stat_result) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise ValueError("is a folder; name a task file in it")
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("is not a regular file; save the tasks to a file first")
+    if status.st_size > MAX_BYTES:
+        raise ValueError(f"has {status.st_size:,} bytes; the limit is {MAX_BYTES:,}")
 
 
 def _check_records(reading: _Reading, folders: Folders) -> None:

@@ -8,27 +8,22 @@ from __future__ import annotations
 import fcntl
 import os
 import select
-from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from ..clock import Clock
-from ..streaming.redaction import Redactor, secret_values
 from ..streaming.sanitiser import one_line
 from ..streaming.sink import OutputSink
+from ..streaming.summary import EMPTY
 from ..tasks.model import AttemptResult, Cause, OutputSummary
 from . import ladder
 from .protocol import Work
 from .runners.environment import fault_in_set_env, task_environment
 from .runners.job import Job, Outcome, start_failed
-from .runners.python import PythonRunner
-from .runners.shell import ProgramPaths, command_line, start_command
+from .runners.shell import command_line, start_command
 from .runners.simulated import start_simulated
 from .sweep import sweep
+from .workshop import Workshop, clean_value, stream_redactor
 
 CHUNK = 64 * 1024
 _READS_PER_TURN = 16
@@ -51,25 +46,6 @@ class StopReason(StrEnum):
     STALL = "stall"
 
 
-@dataclass(frozen=True, slots=True)
-class Workshop:
-    """What all attempts of a host share."""
-
-    clock: Clock
-    poll: select.poll
-    logs: Path
-    log_max_bytes: int
-    grace_seconds: float
-    run_id: str
-    home: str
-    """Working folder of tasks that name none."""
-    base: Mapping[bytes, bytes]
-    """The environment that tasks inherit."""
-    secrets: frozenset[bytes]
-    paths: ProgramPaths
-    python: PythonRunner
-
-
 class Attempt:
     """State: the job under way, deadlines, what was printed; the owner is the host."""
 
@@ -80,7 +56,7 @@ class Attempt:
         self.began = shop.clock.monotonic()
         self._shop = shop
         self._warm = warm
-        self._redactor = _redactor(shop.secrets, work.set_env)
+        self._redactor = stream_redactor(shop.secrets, work.set_env)
         self._sink = OutputSink(
             shop.logs, work.log or f"{work.key}-{work.attempt}.log", shop.log_max_bytes, self._redactor
         )
@@ -139,15 +115,17 @@ class Attempt:
         if self._unsent_since is None:
             return None
         soonest = self._sent_at + SUMMARY_INTERVAL
-        if self._sink.lines - self._sent_lines >= SUMMARY_LINES:
+        if self._sink is not None and self._sink.lines - self._sent_lines >= SUMMARY_LINES:
             return soonest
         return max(soonest, self._unsent_since + SUMMARY_SECONDS)
 
     def take_summary(self) -> OutputSummary:
         """What was printed so far; counts as sent."""
         self._unsent_since = None
-        self._sent_lines = self._sink.lines
         self._sent_at = self._shop.clock.monotonic()
+        if self._sink is None:
+            return EMPTY
+        self._sent_lines = self._sink.lines
         return self._sink.snapshot()
 
     def stop(self, reason: StopReason, *, force: bool = False) -> None:
@@ -262,6 +240,9 @@ class Attempt:
         self._printed_at = self._shop.clock.monotonic()
         if self._unsent_since is None:
             self._unsent_since = self._printed_at
+        if self._sink is None:
+            name = self.work.log or f"{self.work.key}-{self.work.attempt}.log"
+            self._sink = OutputSink(self._shop.logs, name, self._shop.log_max_bytes, self._redactor)
         self._sink.write(chunk)
 
     def _limits(self) -> tuple[float | None, float | None]:
@@ -359,7 +340,7 @@ class Attempt:
 
     def _finish(self, outcome: Outcome) -> None:
         duration = self._shop.clock.monotonic() - self.began
-        summary, output, log = self._sink.close()
+        summary, output, log = self._sink.close() if self._sink is not None else (EMPTY, b"", "")
         error = outcome.error
         if (
             error
@@ -378,28 +359,10 @@ class Attempt:
             exit_code=outcome.exit_code,
             started_at=self.started_at,
             duration=duration,
-            value=_clean_value(outcome.value, self._redactor),
+            value=clean_value(outcome.value, self._redactor),
             summary=summary,
             output=output,
             log=log,
             tokens=outcome.tokens,
             warm=self._warm,
         )
-
-
-_NO_SECRETS = Redactor()
-
-
-def _redactor(secrets: frozenset[bytes], set_env: Mapping[str, str]) -> Redactor:
-    """A redactor for one stream; those without secrets share one, which has no state then."""
-    own = secret_values(set_env) if set_env else set()
-    return Redactor(secrets | own) if secrets or own else _NO_SECRETS
-
-
-def _clean_value(value: Any, redactor: Redactor) -> Any:
-    """`value` with secrets in its texts masked."""
-    if value is None or not redactor:
-        return value
-    encoded = msgspec.json.encode(value)
-    cleaned = redactor.clean(encoded)
-    return value if cleaned == encoded else msgspec.json.decode(cleaned)

@@ -25,7 +25,7 @@ from ..errors import ProtocolError
 from ..streaming.redaction import secret_values
 from ..tasks.model import AttemptResult, Cause
 from . import ladder
-from .attempt import Attempt, StopReason, Workshop
+from .attempt import Attempt, StopReason
 from .progress import ProgressPage
 from .protocol import (
     VERSION,
@@ -51,6 +51,7 @@ from .runners.environment import encode_environment
 from .runners.python import PythonRunner
 from .runners.shell import ProgramPaths
 from .sweep import become_subreaper, descendants, sweep
+from .workshop import Workshop
 
 _RECEIVE = 256 * 1024
 _COALESCE_SECONDS = 0.010

@@ -41,6 +41,8 @@ from .zygote_protocol import (
 
 _LINGER = 1.2
 """Seconds that hosts have to clean up by themselves once the engine is gone."""
+_SWEEP_DELAY = 0.1
+"""Seconds after which the zygote looks for what hosts that ended well may have left."""
 _WORDS = 4096
 """Bytes of a host's stderr that are kept."""
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -60,6 +62,7 @@ class Zygote:
         self._words: dict[int, bytearray] = {}
         self._wake, self._wake_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._engine = -1
+        self._sweep_at: float | None = None
 
     def run(self) -> int:
         """Serve until the engine is gone; returns the exit status."""
@@ -81,6 +84,7 @@ class Zygote:
         self._watch_engine(configure.engine_pid)
         warnings = _preload(configure.preload)
         self._main = load_entry(configure.entry)
+        self._options = convert_options(self._main, configure.options)
         gc.collect()
         gc.freeze()
         self._poll.register(self._control, select.POLLIN)
@@ -97,7 +101,7 @@ class Zygote:
 
     def _turn(self, configure: Configure) -> bool:
         """Wait for something to happen and handle it; False once the engine is gone."""
-        for fd, _ in self._poll.poll():
+        for fd, _ in self._poll.poll(None if self._sweep_at is None else _SWEEP_DELAY * 1000):
             if fd == self._engine:
                 return False
             if fd == self._control.fileno():
@@ -108,6 +112,8 @@ class Zygote:
             else:
                 self._listen(fd)
         self._bury()
+        if self._sweep_at is not None and self._sweep_at <= SYSTEM_CLOCK.monotonic():
+            self._sweep()
         return True
 
     def _drain_wake(self) -> None:
@@ -167,7 +173,7 @@ class Zygote:
             if fd >= 0:
                 os.close(fd)
         os.setsid()
-        run_host(self._main, order, sock)
+        run_host(self._main, self._options, order, sock)
 
     # What happens to hosts
 
@@ -189,9 +195,18 @@ class Zygote:
         if not ended:
             return
         words = {pid: self._last_words(self._hosts.pop(pid)) for pid in ended}
-        sweep(self._hosts)
+        if any(ended.values()):
+            self._sweep()
+        elif self._sweep_at is None:
+            # Those that leave in good order have swept for themselves. We check, but not for each: that would slow down pools
+            # that start a process for every task.
+            self._sweep_at = SYSTEM_CLOCK.monotonic() + _SWEEP_DELAY
         for pid, status in ended.items():
             self._say(Died(pid, status, words[pid]))
+
+    def _sweep(self) -> None:
+        self._sweep_at = None
+        sweep(self._hosts)
 
     def _last_words(self, fd: int) -> str:
         with contextlib.suppress(KeyError):
@@ -249,7 +264,7 @@ def load_entry(entry: str) -> HostMain:
     return main
 
 
-def run_host(main: HostMain, order: _Order, sock: socket.socket) -> NoReturn:
+def run_host(main: HostMain, options: Any, order: _Order, sock: socket.socket) -> NoReturn:
     """Be a host until its main ends the process; a host that fails says why on stderr and exits with 1."""
     configure, fork = order
     try:
@@ -260,7 +275,7 @@ def run_host(main: HostMain, order: _Order, sock: socket.socket) -> NoReturn:
             logs=Path(os.fsdecode(configure.logs)),
             progress=Path(os.fsdecode(fork.progress)),
             environ=dict(os.environ),  # noqa: TID251 -- the engine made this environment, for its hosts, from its one snapshot
-            options=_convert_options(main, configure.options),
+            options=options,
         )
     except SystemExit as leaving:
         os._exit(leaving.code if isinstance(leaving.code, int) else 0)
@@ -271,7 +286,8 @@ def run_host(main: HostMain, order: _Order, sock: socket.socket) -> NoReturn:
     os._exit(0)
 
 
-def _convert_options(main: HostMain, options: dict[str, Any]) -> Any:
+def convert_options(main: HostMain, options: dict[str, Any]) -> Any:
+    """The options as what the parameter `options` of a host's main is annotated with; raises `msgspec.ValidationError`."""
     wanted = typing.get_type_hints(main).get("options", dict[str, Any])
     return msgspec.convert(options, type=wanted)
 
@@ -288,6 +304,7 @@ def main(arguments: list[str]) -> int:
         with os.fdopen(ORDER_FD, "rb") as file:
             order = msgspec.msgpack.decode(file.read(), type=_Order)
         _close_inherited(CONTROL_FD + 1)
-        run_host(load_entry(order[0].entry), order, socket.socket(fileno=CONTROL_FD))
+        entry = load_entry(order[0].entry)
+        run_host(entry, convert_options(entry, order[0].options), order, socket.socket(fileno=CONTROL_FD))
     _close_inherited(CONTROL_FD + 1)
     return Zygote(socket.socket(fileno=CONTROL_FD)).run()

@@ -70,7 +70,7 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
 
 
 class Died(msgspec.Struct, frozen=True, tag="died"):
-    """A host ended, was reaped, and what it left behind is gone."""
+    """A host ended and was reaped. Unless it ended well (status 0), what it left behind is gone too."""
 
     pid: int
     status: int

@@ -54,7 +54,7 @@ class _WordsBehindDashes(click.Command):
 @json_option
 @place_options
 @click.pass_context
-def add(ctx: click.Context, files: tuple[str, ...], rerun: bool, place: Place, as_json: bool, **quick: Any) -> int:
+def add(ctx: click.Context, /, files: tuple[str, ...], rerun: bool, place: Place, as_json: bool, **quick: Any) -> int:
     r"""Add the tasks of files, or one task made from the words behind --.
 
     The ids are printed once the tasks are on disk. A running engine starts them at once; without one they wait for 'mi4-tui'.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import click
 
 from engine.errors import UsageError
@@ -11,7 +13,8 @@ from engine.tasks.model import Priority
 from .asking import ask_and_say
 from .options import Place, json_option, place_options
 
-_MOVES = ("top", "bottom", "up", "down", "now")
+_Where = Literal["top", "bottom", "up", "down", "now"]
+_MOVES: dict[str, _Where] = {"top": "top", "bottom": "bottom", "up": "up", "down": "down", "now": "now"}
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -33,11 +36,11 @@ def prio(ids: tuple[str, ...], priority: str, place: Place, as_json: bool) -> in
     return ask_and_say(place, order_command(ids, priority), as_json=as_json)
 
 
-def order_command(ids: tuple[str, ...], priority: str) -> object:
+def order_command(ids: tuple[str, ...], priority: str) -> Move | Reprioritise:
     """The command that `priority` asks for; raises `UsageError` when it is nothing that is known."""
     word = priority.lower()
     if word in _MOVES:
-        return Move(ids=ids, where=word)
+        return Move(ids=ids, where=_MOVES[word])
     if word in Priority.NAMES:
         return Reprioritise(ids=ids, priority=Priority.NAMES[word])
     try:

@@ -55,15 +55,17 @@ class Running:
 
     def _read(self) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            try:
-                self.events.append(json.loads(line))
-            except ValueError:
-                self.lines.append(line.rstrip("\n"))
+        with self.process.stdout as stdout:
+            for line in stdout:
+                try:
+                    self.events.append(json.loads(line))
+                except ValueError:
+                    self.lines.append(line.rstrip("\n"))
 
     def _read_errors(self) -> None:
         assert self.process.stderr is not None
-        self.complaints.extend(line.rstrip("\n") for line in self.process.stderr)
+        with self.process.stderr as stderr:
+            self.complaints.extend(line.rstrip("\n") for line in stderr)
 
     @property
     def pid(self) -> int:
@@ -114,7 +116,9 @@ class Program:
     started: list[Running] = field(default_factory=list)
 
     def command(self, *arguments: str | Path) -> list[str]:
-        return [str(PROGRAM), *map(str, arguments), "--state-dir", str(self.state)]
+        given = [str(argument) for argument in arguments]
+        end = given.index("--") if "--" in given else len(given)
+        return [str(PROGRAM), *given[:end], "--state-dir", str(self.state), *given[end:]]
 
     def run(self, *arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run to the end, whatever the status."""
@@ -138,7 +142,7 @@ class Program:
         self.started.append(Running(process))
         return self.started[-1]
 
-    def write(self, tasks: Sequence[dict[str, Any]], name: str = "tasks.json") -> Path:
+    def write(self, tasks: Sequence[dict[str, Any]], name: str = "backlog.json") -> Path:
         """A task file in the working folder."""
         path = self.folder / name
         path.write_text(json.dumps(list(tasks)))

@@ -100,7 +100,7 @@ def order(screen: str, *names: str) -> list[str]:
 def test_board_lives_keys_change_the_order_and_the_report_agrees(program, processes, terminal, columns: int, rows: int):
     program.write(backlog())
     shown = terminal(columns, rows)
-    shown.type(" ".join(program.command("tasks.json", "-j", "2")))
+    shown.type(" ".join(program.command("backlog.json", "-j", "2")))
     shown.shows("busy-1")
     shown.shows("task-4")
     assert shown.value("alternate_on") == "1"
@@ -158,7 +158,7 @@ def app_of(shown: Terminal, processes) -> int:
 def test_the_run_goes_on_without_the_app(program, processes, terminal, number: int):
     program.write(backlog())
     shown = terminal(100, 30)
-    shown.type(" ".join(program.command("tasks.json", "-j", "2")))
+    shown.type(" ".join(program.command("backlog.json", "-j", "2")))
     shown.shows("busy-1")
 
     os.kill(app_of(shown, processes), number)
@@ -173,7 +173,7 @@ def test_the_run_goes_on_without_the_app(program, processes, terminal, number: i
 def test_a_closed_terminal_detaches(program, processes, terminal):
     program.write(backlog())
     shown = terminal(100, 30)
-    shown.type(" ".join(program.command("tasks.json", "-j", "2")))
+    shown.type(" ".join(program.command("backlog.json", "-j", "2")))
     shown.shows("busy-1")
     app = processes.alive(app_of(shown, processes))
 
@@ -201,7 +201,7 @@ def test_hostile_text_is_drawn_as_text(program, terminal):
         ]
     )
     shown = terminal(120, 40)
-    shown.type(" ".join(program.command("tasks.json")))
+    shown.type(" ".join(program.command("backlog.json")))
 
     shown.shows(r"\[bold red\]markup\[/\]")
     shown.shows(r"\[blink\]out\[/\]")
@@ -214,7 +214,7 @@ def test_hostile_text_is_drawn_as_text(program, terminal):
 def test_an_engine_that_dies_is_told(program, processes, terminal):
     program.write(backlog())
     shown = terminal(120, 40)
-    shown.type(" ".join(program.command("tasks.json", "-j", "2")))
+    shown.type(" ".join(program.command("backlog.json", "-j", "2")))
     shown.shows("busy-1")
     lock = json.loads((program.state / "lock").read_text())
 

@@ -17,8 +17,8 @@ def tasks(*records) -> str:
 
 
 FAULTY = {
-    "empty": ("", 65, ["tasks.json", "empty"]),
-    "not-json": ('[{"id": "a",]', 65, ["tasks.json:1"]),
+    "empty": ("", 65, ["backlog.json", "empty"]),
+    "not-json": ('[{"id": "a",]', 65, ["backlog.json:1"]),
     "unknown-kind": (tasks({"id": "x", "kind": "shel", "command": ["true"]}), 65, ["x", "shel", "shell"]),
     "missing-command": (tasks({"id": "x", "kind": "shell"}), 65, ["x", "command"]),
     "missing-callable": (tasks({"id": "x", "kind": "python"}), 65, ["x", "callable"]),
@@ -37,7 +37,7 @@ FAULTY = {
     ),
     "wrong-type": (tasks({**GOOD, "id": "x", "timeout_seconds": "soon"}), 65, ["timeout_seconds", "soon"]),
     "not-a-number": ('[{"id": "x", "kind": "shell", "command": ["true"], "timeout_seconds": NaN}]', 65, ["NaN"]),
-    "deep": ("[" * 100_000, 65, ["tasks.json"]),
+    "deep": ("[" * 100_000, 65, ["backlog.json"]),
 }
 
 
@@ -52,9 +52,9 @@ def assert_clear(done: subprocess.CompletedProcess[str], status: int, fragments:
 @pytest.mark.parametrize("name", FAULTY)
 def test_faulty_task_file(program, name: str):
     text, status, fragments = FAULTY[name]
-    (program.folder / "tasks.json").write_text(text)
+    (program.folder / "backlog.json").write_text(text)
 
-    done = program.run("tasks.json", "--no-ui")
+    done = program.run("backlog.json", "--no-ui")
 
     assert_clear(done, status, fragments)
     assert not (program.folder / "started").exists()
@@ -104,15 +104,15 @@ def test_fifo_instead_of_a_file(program):
 
 @pytest.mark.parametrize("content", [b"\xff\xfe[\x00]\x00", b'[{"id": "\xe4"}]'], ids=["utf-16", "latin-1"])
 def test_file_that_is_not_utf8(program, content: bytes):
-    (program.folder / "tasks.json").write_bytes(content)
+    (program.folder / "backlog.json").write_bytes(content)
 
-    assert_clear(program.run("tasks.json", "--no-ui"), 65, ["tasks.json", "UTF-8"])
+    assert_clear(program.run("backlog.json", "--no-ui"), 65, ["backlog.json", "UTF-8"])
 
 
 def test_byte_order_mark_is_no_fault(program):
-    (program.folder / "tasks.json").write_bytes(b"\xef\xbb\xbf" + tasks().encode())
+    (program.folder / "backlog.json").write_bytes(b"\xef\xbb\xbf" + tasks().encode())
 
-    done = program.run("tasks.json", "--no-ui")
+    done = program.run("backlog.json", "--no-ui")
 
     assert done.returncode == 0, done.stderr
 
@@ -122,7 +122,7 @@ def test_state_folder_that_cannot_be_made(program):
     program.write([GOOD])
     program.folder.chmod(0o500)
     try:
-        assert_clear(program.run("tasks.json", "--no-ui"), 73, [".mi4"])
+        assert_clear(program.run("backlog.json", "--no-ui"), 73, [".mi4"])
     finally:
         program.folder.chmod(0o700)
 
@@ -131,7 +131,7 @@ def test_state_folder_that_is_a_file(program):
     program.write([GOOD])
     program.state.write_text("mine")
 
-    done = program.run("tasks.json", "--no-ui")
+    done = program.run("backlog.json", "--no-ui")
 
     assert_clear(done, 73, [".mi4"])
     assert one_line(done)
@@ -145,7 +145,7 @@ def test_state_folder_behind_a_link_of_somebody(program, tmp_path: Path):
     program.state.mkdir(mode=0o700)
     (program.state / "state.db").symlink_to(tmp_path / "elsewhere" / "state.db")
 
-    done = program.run("tasks.json", "--no-ui")
+    done = program.run("backlog.json", "--no-ui")
 
     assert_clear(done, 73, ["state.db"])
     assert (tmp_path / "elsewhere" / "state.db").read_text() == "not ours"
@@ -156,7 +156,7 @@ def test_damaged_database_is_kept_and_named(program):
     program.state.mkdir(mode=0o700)
     (program.state / "state.db").write_bytes(b"this is not a database" * 500)
 
-    done = program.run("tasks.json", "--no-ui")
+    done = program.run("backlog.json", "--no-ui")
 
     assert_clear(done, 73, ["state.db.corrupt-"])
     (kept,) = program.state.glob("state.db.corrupt-*")
@@ -181,7 +181,7 @@ def test_agent_task_without_any_agent(program, tmp_path: Path):
     nothing = tmp_path / "bin"
     nothing.mkdir()
 
-    done = program.run("tasks.json", "--no-ui", env={**os.environ, "PATH": str(nothing)})
+    done = program.run("backlog.json", "--no-ui", env={**os.environ, "PATH": str(nothing)})
 
     assert_clear(done, 69, ["codex", "claude", "simulated"])
     assert one_line(done)
@@ -190,7 +190,7 @@ def test_agent_task_without_any_agent(program, tmp_path: Path):
 def test_agent_that_is_asked_for_and_missing(program):
     program.write([{"id": "p", "title": "Fix it", "kind": "codex"}])
 
-    assert_clear(program.run("tasks.json", "--no-ui"), 69, ["codex"])
+    assert_clear(program.run("backlog.json", "--no-ui"), 69, ["codex"])
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_agent_that_is_asked_for_and_missing(program):
 def test_wrong_setting(program, arguments: list[str], environment: dict[str, str], fragments: list[str]):
     program.write([GOOD])
 
-    done = program.run("tasks.json", "--no-ui", *arguments, env={**os.environ, **environment})
+    done = program.run("backlog.json", "--no-ui", *arguments, env={**os.environ, **environment})
 
     assert_clear(done, 64, fragments)
     assert not (program.folder / "started").exists()
@@ -218,7 +218,7 @@ def test_wrong_settings_file(program):
     program.write([GOOD])
     (program.folder / "mi4.toml").write_text("[orchestration]\nmax_agnts = 2\n")
 
-    assert_clear(program.run("tasks.json", "--no-ui"), 64, ["mi4.toml", "max_agnts", "max_agents"])
+    assert_clear(program.run("backlog.json", "--no-ui"), 64, ["mi4.toml", "max_agnts", "max_agents"])
 
 
 def test_command_and_callable_that_do_not_exist_fail_alone(program):

@@ -47,7 +47,7 @@ def test_python_dash_m_is_the_same_program(program):
     program.write([shell("a", "echo hi")])
 
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "mi4_tui", "tasks.json", "--no-ui", "--state-dir", program.state],
+        [sys.executable, "-P", "-m", "mi4_tui", "backlog.json", "--no-ui", "--state-dir", program.state],
         cwd=program.folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
     )  # fmt: skip
 
@@ -69,7 +69,7 @@ def test_the_plain_way_needs_no_app(program):
             cwd=program.folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
         )  # fmt: skip
 
-    ran = plain("engine.orchestrator", "tasks.json", "--json", *options)
+    ran = plain("engine.orchestrator", "backlog.json", "--json", *options)
     assert ran.returncode == 1, ran.stderr
     assert json.loads(ran.stdout.splitlines()[-1])["succeeded"] == 1
 
@@ -94,7 +94,7 @@ def test_events_are_numbered_and_end_with_the_total(program):
 def test_output_of_a_failed_task_goes_to_stderr(program):
     program.write([shell("bad", "echo out; echo why >&2; exit 4"), shell("good", "echo quiet")])
 
-    done = program.run("tasks.json", "--no-ui")
+    done = program.run("backlog.json", "--no-ui")
 
     assert done.returncode == 1
     assert "why" in done.stderr
@@ -105,8 +105,8 @@ def test_hostile_output_does_not_reach_the_terminal(program):
     hostile = r"printf '\033]0;owned\007\033[2Jred \342\200\256evil [bold]markup[/]\n'; exit 1"
     program.write([shell("bad", hostile)])
 
-    done = program.run("tasks.json", "--no-ui", "-v")
-    run = program.start(program.folder / "tasks.json", "--rerun")
+    done = program.run("backlog.json", "--no-ui", "-v")
+    run = program.start(program.folder / "backlog.json", "--rerun")
 
     assert run.join() == 1
     assert "\033]" not in done.stdout + done.stderr
@@ -124,7 +124,7 @@ def test_dry_run_runs_nothing_and_says_why(program):
         ]
     )
 
-    done = program.run("tasks.json", "--dry-run", "--json")
+    done = program.run("backlog.json", "--dry-run", "--json")
 
     assert done.returncode == 0, done.stderr
     planned = [json.loads(line) for line in done.stdout.splitlines()]

@@ -83,9 +83,9 @@ class Scene:
         assert again.join() == 3, again.complaints
         assert (again.summary["already_done"], again.summary["held"]) == (1, len(held))
         assert again.named("task_started") == []
-        restored = {e["task_id"]: (e["state"], e["cause"]) for e in again.named("task_added") if e["restored"]}
-        assert {name for name, (state, cause) in restored.items() if (state, cause) == ("held", "interrupted")} == held
-        assert restored["first"][0] == "succeeded"
+        assert {(e["task_id"], e["cause"]) for e in again.named("task_held")} == {(name, "interrupted") for name in held}
+        (first,) = again.named("task_added", "first")
+        assert (first["restored"], first["state"]) == (True, "succeeded")
 
 
 def kill(*pids: int, number: int = signal.SIGKILL) -> None:

@@ -56,7 +56,7 @@ def test_tour_shows_progress(program, samples: Path):
     run = program.start(samples / "tour.yaml")
     assert run.join() == 0, run.complaints
 
-    progress = [event["summary"]["progress"] for event in run.named("output_summary", "long-haul")]
+    progress = [event["progress"] for event in run.named("output_summary", "long-haul")]
     assert len(progress) > 5
     assert progress[-1] == "100%"
 

@@ -117,12 +117,10 @@ def test_overrides_may_be_tables(tmp_path):
 def test_a_wrong_value_is_one_line_with_setting_source_and_what_is_allowed(tmp_path, name, value, allowed):
     variable = name.replace(".", "__").upper()
 
-    assert fault(
-        tmp_path, environ={variable: value}
-    ) == f"{name} from environment {variable} is {value!r}; allowed: {allowed}" or (
-        name in {"orchestration.limits", "orchestration.preload"}
-        and fault(tmp_path, environ={variable: value}).endswith(f"; allowed: {allowed}")
-    )
+    line = fault(tmp_path, environ={variable: value})
+
+    assert line.startswith(f"{name} from environment {variable} is ")
+    assert line.endswith(f"; allowed: {allowed}")
 
 
 def test_a_truth_value_is_no_number(tmp_path):

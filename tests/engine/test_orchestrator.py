@@ -25,7 +25,9 @@ def shell(task_id: str, script: str = "true", **fields) -> Task:
 @pytest.fixture
 def make(tmp_path):
     def make(*, work: bool = True, **sections) -> Orchestrator:
-        settings = Settings(orchestration={"max_agents": 2, "kill_grace_seconds": 0.5, **sections.pop("orchestration", {})}, **sections)
+        settings = Settings(
+            orchestration={"max_agents": 2, "kill_grace_seconds": 0.5, **sections.pop("orchestration", {})}, **sections
+        )
         return Orchestrator(settings, folder=tmp_path / "state", work=work)
 
     return make
@@ -41,7 +43,11 @@ async def test_tasks_run_in_the_order_of_their_dependencies_and_every_number_agr
     out = tmp_path / "out"
     async with make() as orchestrator:
         results = await orchestrator.run(
-            [shell("b", f"echo b >> {out}", dependencies=("a",)), shell("a", f"echo a >> {out}"), shell("bad", "exit 3")]
+            [
+                shell("b", f"echo b >> {out}", dependencies=("a",)),
+                shell("a", f"echo a >> {out}"),
+                shell("bad", "exit 3"),
+            ]
         )
 
         assert out.read_text() == "a\nb\n"
@@ -55,7 +61,9 @@ async def test_tasks_run_in_the_order_of_their_dependencies_and_every_number_agr
 async def test_the_lifecycle_reads_a_task_file_and_reuses_its_workers(tmp_path) -> None:
     file = tmp_path / "tasks.json"
     file.write_text(json.dumps([{"id": n, "title": "t", "command": ["true"]} for n in range(12)]))
-    async with orchestrator_lifecycle(Settings(orchestration={"max_agents": 1}), folder=tmp_path / "state") as orchestrator:
+    async with orchestrator_lifecycle(
+        Settings(orchestration={"max_agents": 1}), folder=tmp_path / "state"
+    ) as orchestrator:
         results = await orchestrator.run(str(file))
 
         assert results.finished.succeeded == 12

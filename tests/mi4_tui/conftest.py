@@ -34,7 +34,9 @@ def added(number: int, **task: Any) -> ev.TaskAdded:
     """Task number so-and-so, with a category and one of four priorities."""
     priority = (100.0, 200.0, 200.0, 300.0, 400.0)[number % 5]
     fields = {"title": title_of(number), "category": FOLDERS[number % 4], "priority": priority, **task}
-    return make_added(number, make_task(str(number), **fields), score_base=priority - 10.0 * EPOCH / 3600 - number / 100)
+    return make_added(
+        number, make_task(str(number), **fields), score_base=priority - 10.0 * EPOCH / 3600 - number / 100
+    )
 
 
 def life(number: int, *events: tuple[type[ev.TaskEvent], dict[str, Any]]) -> list[ev.Event]:
@@ -68,7 +70,13 @@ def half_way(total: int = 120, workers: int = 4) -> FakeSession:
         worker = names[number % workers]
         at = EPOCH + number
         happened += begun(number, worker, at)
-        ended: dict[str, Any] = {"worker": worker, "attempt": 1, "time": at + 2.4, "duration_s": 2.4, "lines": 12 * number}
+        ended: dict[str, Any] = {
+            "worker": worker,
+            "attempt": 1,
+            "time": at + 2.4,
+            "duration_s": 2.4,
+            "lines": 12 * number,
+        }
         outcome: dict[str, Any] = {"state": "succeeded", "exit_code": 0}
         if number % 11 == 5:
             outcome = {"state": "failed", "exit_code": 1, "error": "AssertionError: expected 4, got 5"}
@@ -83,7 +91,11 @@ def half_way(total: int = 120, workers: int = 4) -> FakeSession:
     happened += life(28, (ev.TaskFinished, {"state": "skipped", "cause": "dependency_failed", "time": at + 3}))
     for slot, number in enumerate(range(30, 30 + workers - 1)):
         happened += begun(number, names[slot], at + 4 + slot)
-        happened.append(output(number, names[slot], summary(number, 60 * (slot + 1), progress=f"{25 * (slot + 1)}%", error_lines=slot)))
+        happened.append(
+            output(
+                number, names[slot], summary(number, 60 * (slot + 1), progress=f"{25 * (slot + 1)}%", error_lines=slot)
+            )
+        )
     happened += begun(29, names[-1], at + 1)
     happened += life(
         29, (ev.TaskRetryScheduled, {"attempt": 1, "delay_s": 20.0, "retries_left": 2, "error": "exit 1: rate limited"})
@@ -106,18 +118,35 @@ def show_measurements(session: FakeSession) -> None:
     session.publish(
         ev.FindingsChanged(
             findings=(
-                {"bottleneck_type": "low_process_reuse", "severity": "low", "description": "few dispatches reuse a worker",
-                 "recommendation": "raise worker_timeout", "impact_score": 10.0, "evidence": {"reuse_rate": 41.0}},
-                {"bottleneck_type": "high_failure_rate", "severity": "high", "description": "11 % of tasks fail",
-                 "recommendation": "look at the first failure: AssertionError (Enter on it), then R to run them again",
-                 "impact_score": 60.0, "evidence": {"failed": 3, "finished": 24, "most_common": "AssertionError"}},
+                {
+                    "bottleneck_type": "low_process_reuse",
+                    "severity": "low",
+                    "description": "few dispatches reuse a worker",
+                    "recommendation": "raise worker_timeout",
+                    "impact_score": 10.0,
+                    "evidence": {"reuse_rate": 41.0},
+                },
+                {
+                    "bottleneck_type": "high_failure_rate",
+                    "severity": "high",
+                    "description": "11 % of tasks fail",
+                    "recommendation": "look at the first failure: AssertionError (Enter on it), then R to run them again",
+                    "impact_score": 60.0,
+                    "evidence": {"failed": 3, "finished": 24, "most_common": "AssertionError"},
+                },
             )
         )
     )
     for rate in (12.0, 30.0, 55.0, 41.0, 62.0, 58.0):
         session.show_metrics(
-            tasks_completed=21, average_task_time=2.4, throughput_tasks_per_minute=rate, process_pool_reuse_rate=83.3,
-            cache_hit_rate=4.0, cpu_usage=37.5, memory_usage=118.0 * 1024 * 1024, concurrent_tasks=3,
+            tasks_completed=21,
+            average_task_time=2.4,
+            throughput_tasks_per_minute=rate,
+            process_pool_reuse_rate=83.3,
+            cache_hit_rate=4.0,
+            cpu_usage=37.5,
+            memory_usage=118.0 * 1024 * 1024,
+            concurrent_tasks=3,
         )
 
 
@@ -139,18 +168,32 @@ def give_replies(session: FakeSession) -> None:
                 manual = 1000.0 if command.where == "top" else -1000.0
             base = row.score_base + (priority - row.priority) + (manual - row.manual)
             session.publish(
-                ev.TaskReprioritised(task_id=task_id, key=row.key, priority=priority, manual=manual, score_base=base, score=base)
+                ev.TaskReprioritised(
+                    task_id=task_id, key=row.key, priority=priority, manual=manual, score_base=base, score=base
+                )
             )
         return Reply(data={"previous": previous})
 
     for kind in (Reprioritise, Move, RestoreOrder):
         session.replies[kind] = order
     session.replies[WriteReport] = lambda command: Reply(data={"path": command.path, "report": {}})
-    session.replies[FindLog] = Reply(data={"path": "", "output": b"first line\nsecond line\n", "attempt": 1, "state": "succeeded"})
+    session.replies[FindLog] = Reply(
+        data={"path": "", "output": b"first line\nsecond line\n", "attempt": 1, "state": "succeeded"}
+    )
     session.replies[Explain] = Reply(
         data={
-            "score": 224.2, "place": 7, "reason": "ready: six tasks are before it", "waits_for": [],
-            "terms": {"priority": 200.0, "age": 4.2, "retries": 0.0, "timeout": 20.0, "dependencies": 0.0, "manual": 0.0},
+            "score": 224.2,
+            "place": 7,
+            "reason": "ready: six tasks are before it",
+            "waits_for": [],
+            "terms": {
+                "priority": 200.0,
+                "age": 4.2,
+                "retries": 0.0,
+                "timeout": 20.0,
+                "dependencies": 0.0,
+                "manual": 0.0,
+            },
         }
     )
 

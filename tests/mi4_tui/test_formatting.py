@@ -26,12 +26,16 @@ def test_duration(seconds, text):
     assert len(text) <= 6
 
 
-@pytest.mark.parametrize(("number", "text"), [(0, "0"), (999, "999"), (1200, "1.2k"), (34_000, "34k"), (999_600, "1.0M"), (5.6e6, "5.6M")])
+@pytest.mark.parametrize(
+    ("number", "text"), [(0, "0"), (999, "999"), (1200, "1.2k"), (34_000, "34k"), (999_600, "1.0M"), (5.6e6, "5.6M")]
+)
 def test_short_count(number, text):
     assert fmt.short_count(number) == text
 
 
-@pytest.mark.parametrize(("number", "text"), [(812, "812 B"), (1024, "1.0 kB"), (3.4 * 1024**2, "3.4 MB"), (118 * 1024**2, "118 MB")])
+@pytest.mark.parametrize(
+    ("number", "text"), [(812, "812 B"), (1024, "1.0 kB"), (3.4 * 1024**2, "3.4 MB"), (118 * 1024**2, "118 MB")]
+)
 def test_size(number, text):
     assert fmt.size(number) == text
 
@@ -41,7 +45,9 @@ def test_percent_says_100_only_when_all_is_done():
     assert fmt.percent(100) == "100 %"
 
 
-@pytest.mark.parametrize("text", ["short", "exactly-10", "longer than ten cells", "宽字宽字宽字宽字", "e\u0301" * 30, "🙂" * 9])
+@pytest.mark.parametrize(
+    "text", ["short", "exactly-10", "longer than ten cells", "宽字宽字宽字宽字", "e\u0301" * 30, "🙂" * 9]
+)
 @pytest.mark.parametrize("width", [1, 2, 9, 10, 11])
 def test_fit_is_exactly_as_wide_as_asked(text, width):
     assert cell_len(fmt.fit(text, width)) == width

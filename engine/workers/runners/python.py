@@ -115,7 +115,13 @@ class PythonRunner:
             os.close(inner)
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _SEND_SECONDS, 0))
         os.set_blocking(output, False)
-        self._child = _WarmChild(pid, ours, output, page, key)
+        try:
+            self._child = _WarmChild(pid, ours, output, page, key)
+        except OSError:  # no descriptor left for the pidfd
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            os.close(output)
+            raise
         return self._child
 
     def _fork_into(self, work: Work, channel: socket.socket, output: int, page: mmap.mmap) -> int:
@@ -149,11 +155,11 @@ class PythonJob:
         self.output = child.output
         self.watched: tuple[int, ...] = (child.channel.fileno(), child.pidfd)
 
-    def ready(self, now: float) -> Outcome | None:
+    def ready(self, now: float) -> Outcome | None:  # noqa: ARG002 -- the interface of all jobs
         """The outcome once the child has answered or ended."""
         reply = self._receive()
         if reply is not None:
-            return self._settle(reply, now)
+            return self._settle(reply)
         try:
             pid, status = os.waitpid(self._child.pid, os.WNOHANG)
         except ChildProcessError:
@@ -192,21 +198,20 @@ class PythonJob:
         self.watched = (self._child.pidfd,)
         return None
 
-    def _settle(self, reply: Reply, now: float) -> Outcome | None:
+    def _settle(self, reply: Reply) -> Outcome | None:
         if reply.stale:
-            return self._again(now)
+            return self._again()
         if reply.distrust:
             self._child.end()
         return _outcome(reply)
 
-    def _again(self, now: float) -> Outcome | None:
+    def _again(self) -> Outcome | None:
         """The user's files have changed: the same call in a new child."""
-        del now
         self._runner.close()
         fresh = self._runner.start(self._work)
         if isinstance(fresh, Outcome):
             return fresh
-        self.__dict__.update(fresh.__dict__)
+        self._child, self.group, self.output, self.watched = fresh._child, fresh.group, fresh.output, fresh.watched
         return None
 
 

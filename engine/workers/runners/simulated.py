@@ -58,20 +58,17 @@ class SimulatedJob:
 
     def due(self) -> float | None:
         """When the next line is printed, or the work ends."""
-        return self._began + self._seconds * min(1.0, (self._printed + 1) / (self._lines + 1))
+        return self._moment(self._printed + 1)
 
     def ready(self, now: float) -> Outcome | None:
         """Print what is due by `now`; the outcome once the time is over."""
-        share = 1.0 if self._seconds == 0 else min(1.0, (now - self._began) / self._seconds)
-        wanted = self._lines if share >= 1.0 else int(share * (self._lines + 1))
         lines = []
-        while self._printed < min(wanted, self._lines):
+        while self._printed < self._lines and now >= self._moment(self._printed + 1):
             self._printed += 1
-            step = self._dice.choice(_STEPS)
-            lines.append(f"[{self._printed}/{self._lines}] {step}\n")
+            lines.append(f"[{self._printed}/{self._lines}] {self._dice.choice(_STEPS)}\n")
         if lines:
             self._write("".join(lines).encode())
-        return self._end() if share >= 1.0 else None
+        return self._end() if now >= self._moment(self._lines + 1) else None
 
     def abort(self) -> Outcome | None:
         """Stop at once."""
@@ -79,6 +76,10 @@ class SimulatedJob:
 
     def close(self) -> None:
         """Nothing is held."""
+
+    def _moment(self, step: int) -> float:
+        """When line `step` is due; the step after the last line is the end."""
+        return self._began + self._seconds * step / (self._lines + 1)
 
     def _end(self) -> Outcome:
         options, attempt = self._work.options, self._work.attempt

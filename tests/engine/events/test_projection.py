@@ -108,6 +108,10 @@ class TestOneTask:
         row = projection_of(*life_of(1, "a")[:4], event).row("a")
         assert (row.state, row.cause) == (state, cause)
 
+    def test_an_attempt_that_was_taken_back_never_was(self):
+        row = projection_of(*life_of(1, "a")[:3], ev.TaskRecalled(**about())).row("a")
+        assert (row.attempt, row.worker) == (0, "")
+
     def test_release(self):
         row = projection_of(
             make_added(1, "a", state="held", cause="interrupted"), ev.TaskReleased(**about(state="queued"))

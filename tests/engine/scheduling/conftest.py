@@ -8,8 +8,9 @@ import pytest
 
 from engine.events import events as ev
 from engine.scheduling import intake
+from engine.scheduling.ledger import Outbox
 from engine.scheduling.retry import RetryPolicy
-from engine.scheduling.scheduler import Outbox, Policy, Scheduler
+from engine.scheduling.scheduler import Policy, Scheduler
 from engine.tasks.model import AttemptResult, Task
 from engine.testing import FakeClock
 
@@ -55,14 +56,14 @@ class Bench:
         return intake.submit(self.scheduler, tasks, rerun=rerun)
 
     def entry(self, task_id: str):
-        return self.scheduler.by_id[task_id]
+        return self.scheduler.ledger.by_id[task_id]
 
     def state(self, task_id: str) -> str:
         return self.entry(task_id).state.value
 
     def flush(self) -> Outbox:
         """What was decided since the last time."""
-        outbox, self.scheduler.outbox = self.scheduler.outbox, Outbox()
+        outbox, self.scheduler.ledger.outbox = self.scheduler.ledger.outbox, Outbox()
         self.events += outbox.events
         self.changes += outbox.batch.changes
         return outbox
@@ -78,10 +79,15 @@ class Bench:
         entry = self.entry(task_id)
         worker = entry.worker
         result = AttemptResult(
-            key=entry.key, attempt=entry.attempt, outcome=outcome, duration=duration, started_at=self.clock.time(), **fields
+            key=entry.key,
+            attempt=entry.attempt,
+            outcome=outcome,
+            duration=duration,
+            started_at=self.clock.time(),
+            **fields,
         )
         self.scheduler.ended(worker, result)
-        if worker not in self.scheduler._loads:
+        if worker not in self.scheduler.loads:
             self.lender.free.append(worker)
 
     def named(self, kind: type) -> list[str]:

@@ -115,7 +115,7 @@ async def test_an_event_is_published_only_after_it_is_true_on_disk(rig, task) ->
         intake.submit(r.scheduler, [task("a")])
         r.dispatcher.wake()
         await r.until(lambda: r.pool.given)
-        entry = r.scheduler.by_id["a"]
+        entry = r.scheduler.ledger.by_id["a"]
 
         r.dispatcher.work_finished(entry.worker, (AttemptResult(key=entry.key, attempt=1, outcome="succeeded"),))
         await r.until(lambda: states)
@@ -135,12 +135,12 @@ async def test_settled_returns_once_a_submission_is_durable(rig, task) -> None:
 async def test_idle_is_told_once_each_time_the_work_ends(rig, task, named_worker) -> None:
     async with rig() as r:
         told = []
-        r.dispatcher.on_idle = lambda: told.append(r.scheduler.tally.succeeded)
+        r.dispatcher.on_idle = lambda: told.append(r.scheduler.ledger.tally.succeeded)
         for name in ("a", "b"):
             intake.submit(r.scheduler, [task(name)])
             r.dispatcher.wake()
             await r.until(lambda name=name: ("w1", [name]) in r.pool.given)
-            entry = r.scheduler.by_id[name]
+            entry = r.scheduler.ledger.by_id[name]
             r.pool.free.append(named_worker)
             r.dispatcher.work_finished(entry.worker, (AttemptResult(key=entry.key, attempt=1, outcome="succeeded"),))
             await r.until(lambda: r.dispatcher.idle)
@@ -153,8 +153,8 @@ async def test_cancels_and_recalls_reach_the_pool_after_the_work(rig, task) -> N
     async with rig() as r:
         intake.submit(r.scheduler, [task("a")])
         r.dispatcher.wake()
-        await r.until(lambda: r.scheduler.by_id["a"].worker is not None)
-        entry = r.scheduler.by_id["a"]
+        await r.until(lambda: r.scheduler.ledger.by_id["a"].worker is not None)
+        entry = r.scheduler.ledger.by_id["a"]
         r.scheduler.cancel(entry, force=True)
 
         await r.dispatcher.settled()

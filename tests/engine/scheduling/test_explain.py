@@ -77,7 +77,7 @@ def test_the_plan_leaves_out_what_would_not_run_and_says_why(task) -> None:
     assert planned["ticked"] == "would not run: done in the file"
     assert planned["clean"].startswith("would not run: its 'run_if'")
     assert planned["after"].startswith("would not run: its 'run_if'")
-    assert list(planned)[0] == "a"
+    assert next(iter(planned)) == "a"
 
 
 def test_the_plan_shows_the_terms(task) -> None:

@@ -18,7 +18,7 @@ def test_a_new_task_is_accepted_and_a_repeated_one_stays_done(bench, task) -> No
     again = bench.submit(task("a"))
 
     assert (again.already_done, again.accepted) == (["a"], [])
-    assert bench.scheduler.tally.already_done == 1
+    assert bench.scheduler.ledger.tally.already_done == 1
     assert bench.entry("a").generation == 1
 
 
@@ -51,7 +51,7 @@ def test_an_open_task_stays_where_it_is(bench, task) -> None:
     outcome = bench.submit(task("a"))
 
     assert outcome.already_open == ["a"]
-    assert len(bench.scheduler.entries) == 1
+    assert len(bench.scheduler.ledger.entries) == 1
 
 
 def test_a_waiting_task_with_new_content_is_replaced_and_its_dependants_wait_for_the_new_one(bench, task) -> None:
@@ -59,7 +59,7 @@ def test_a_waiting_task_with_new_content_is_replaced_and_its_dependants_wait_for
     bench.submit(task("a", command=("false",)))
 
     assert bench.state("b") == "pending"
-    assert bench.scheduler.tally.cancelled == 0
+    assert bench.scheduler.ledger.tally.cancelled == 0
     finish(bench, "a")
     assert bench.state("b") == "queued"
 
@@ -134,7 +134,7 @@ def test_what_was_running_is_held_and_said(bench, task) -> None:
     assert restore(bench, stored(task("a"), 1, State.LEASED)) == ["a"]
 
     assert (bench.state("a"), bench.entry("a").cause) == ("held", Cause.INTERRUPTED)
-    assert bench.scheduler.held == 1
+    assert bench.scheduler.ledger.held == 1
     assert bench.named(ev.TaskHeld) == ["a"]
     assert bench.dispatch() == {}
 
@@ -177,15 +177,19 @@ def test_finished_tasks_come_back_as_they_were_and_open_ones_go_on(bench, task) 
     )
 
     assert bench.dispatch() == {"b": "w1"}
-    assert bench.scheduler.held == 1
+    assert bench.scheduler.ledger.held == 1
     added = {event.task_id: event for event in bench.events if isinstance(event, ev.TaskAdded)}
     assert (added["a"].restored, added["a"].duration_s) == (True, 3.5)
-    assert bench.scheduler.tally.succeeded == 0
+    assert bench.scheduler.ledger.tally.succeeded == 0
 
 
 def test_a_back_off_goes_on_for_what_was_left_of_it(bench, task) -> None:
     now = bench.clock.time()
-    restore(bench, stored(task("a"), 1, State.BACKOFF, retry_at=now + 5), stored(task("b"), 2, State.BACKOFF, retry_at=now - 5))
+    restore(
+        bench,
+        stored(task("a"), 1, State.BACKOFF, retry_at=now + 5),
+        stored(task("b"), 2, State.BACKOFF, retry_at=now - 5),
+    )
 
     bench.scheduler.wake()
     assert bench.dispatch() == {"b": "w1"}

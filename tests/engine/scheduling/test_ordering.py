@@ -6,7 +6,7 @@ from engine.scheduling import ordering
 
 
 def order(bench) -> list[str]:
-    return [bench.scheduler.entries[key].id for key in bench.scheduler.queue.ordered()]
+    return [bench.scheduler.ledger.entries[key].id for key in bench.scheduler.queue.ordered()]
 
 
 def entries(bench, *ids):

@@ -2,7 +2,7 @@ import pytest
 
 from engine.errors import IllegalTransitionError
 from engine.events import events as ev
-from engine.scheduling.scheduler import OVERDUE_SECONDS
+from engine.scheduling.loads import OVERDUE_SECONDS
 from engine.tasks.model import AttemptResult, Cause, State
 from engine.workers.protocol import Work
 
@@ -48,7 +48,7 @@ def test_a_failure_skips_the_whole_chain_without_recursion(bench, task) -> None:
     bench.end("t0", "failed", error="exit 1")
 
     assert bench.state("t4999") == "skipped"
-    assert bench.scheduler.tally.skipped == 4999
+    assert bench.scheduler.ledger.tally.skipped == 4999
     assert bench.entry("t4999").cause == Cause.DEPENDENCY_FAILED
     assert bench.scheduler.idle
 
@@ -59,7 +59,7 @@ def test_a_clean_up_runs_only_after_a_failure(bench, task) -> None:
     bench.end("a")
 
     assert (bench.state("clean"), bench.entry("clean").cause) == ("skipped", Cause.RUN_IF_UNMET)
-    assert bench.scheduler.tally.not_needed == 1
+    assert bench.scheduler.ledger.tally.not_needed == 1
 
 
 def test_a_category_limit_holds_and_frees(make_bench, task) -> None:
@@ -103,7 +103,7 @@ def test_a_second_result_of_an_attempt_is_ignored_and_counted(bench, task) -> No
     bench.scheduler.ended(worker, late)
 
     assert bench.state("a") == "succeeded"
-    assert bench.scheduler.late_results == 1
+    assert bench.scheduler.ledger.late_results == 1
     assert bench.named(ev.LateResultIgnored) == ["a"]
 
 
@@ -197,14 +197,14 @@ def test_hold_and_release(bench, task) -> None:
     assert bench.scheduler.hold(bench.entry("a"))
     assert bench.scheduler.hold(bench.entry("b"))
     assert bench.dispatch() == {}
-    assert (bench.scheduler.held, bench.scheduler.idle) == (2, True)
+    assert (bench.scheduler.ledger.held, bench.scheduler.idle) == (2, True)
 
     assert bench.scheduler.release(bench.entry("a"))
     assert bench.scheduler.release(bench.entry("b"))
 
     assert bench.dispatch() == {"a": "w1"}
     assert bench.state("b") == "pending"
-    assert bench.scheduler.held == 0
+    assert bench.scheduler.ledger.held == 0
 
 
 def test_paused_starts_nothing_and_asks_back_what_has_not_begun(bench, task) -> None:
@@ -294,7 +294,7 @@ def test_a_cacheable_task_asks_the_cache_first(bench, task) -> None:
     bench.scheduler.cache_hit(asked, AttemptResult(key=0, attempt=0, outcome="succeeded", value=7))
 
     assert bench.state("a") == "succeeded"
-    assert (bench.scheduler.tally.cached, bench.scheduler.tally.succeeded) == (1, 1)
+    assert (bench.scheduler.ledger.tally.cached, bench.scheduler.ledger.tally.succeeded) == (1, 1)
     (finished,) = [event for event in bench.flush().events if isinstance(event, ev.TaskFinished)]
     assert (finished.cached, finished.value) == (True, 7)
 
@@ -348,7 +348,7 @@ def test_an_arrow_that_does_not_exist_raises(bench, task) -> None:
     bench.scheduler.cancel(entry)
 
     with pytest.raises(IllegalTransitionError):
-        bench.scheduler._finish(entry, State.SUCCEEDED)
+        bench.scheduler._settle(entry, State.SUCCEEDED)
 
 
 def test_draining_is_idle_once_nothing_runs(bench, task) -> None:

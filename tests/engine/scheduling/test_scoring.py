@@ -9,7 +9,9 @@ NOW = 1_800_000_000.0
 
 
 def test_every_term_of_the_formula_is_counted() -> None:
-    scored = Scored(priority=300, created_at=NOW - 2 * HOUR, retries_left=3, has_timeout=True, dependencies=2, manual=1.5)
+    scored = Scored(
+        priority=300, created_at=NOW - 2 * HOUR, retries_left=3, has_timeout=True, dependencies=2, manual=1.5
+    )
 
     terms = scored.terms(NOW)
 

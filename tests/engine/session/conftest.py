@@ -13,6 +13,8 @@ from engine.events.bus import EventBus
 from engine.events.projection import Projection
 from engine.session import Client, Explain, LocalSession, Pause, Reply, Resume, SessionServer, StopEngine, View
 
+EVERYTHING = View()
+
 
 async def until(condition, *, seconds=30.0):
     """Wait for what will become true; fails after a time that only a hang reaches."""
@@ -33,6 +35,7 @@ class ScriptedEngine:
         self.path = folder / "engine.sock"
         self.clients_seen = []
         self.server = SessionServer(socket_path=self.path, projection=self.projection, handle=self.handle, clock=clock)
+        self.server.farewell = 0.05  # clients made by hand close late; nobody needs to wait for them
         self.server.on_clients_changed = self.clients_seen.append
 
     async def handle(self, command):
@@ -49,7 +52,7 @@ class ScriptedEngine:
                 await asyncio.Event().wait()
         return Reply()
 
-    async def client(self, view=View()):
+    async def client(self, view=EVERYTHING):
         client = Client(self.clock)
         await client.connect(self.path, view)
         return client

@@ -9,7 +9,8 @@ import pytest
 from engine.errors import ProtocolError, SessionLostError
 from engine.events import events as ev
 from engine.events.projection import MAX_ROWS, Frame
-from engine.session import AddTasks, Client, Explain, StopEngine, View, attach, client as client_module
+from engine.session import AddTasks, Client, Explain, StopEngine, View, attach
+from engine.session import client as client_module
 from engine.session.lock import LockInfo
 from engine.session.protocol import Goodbye, Update
 from engine.session.wire import encode
@@ -157,15 +158,13 @@ class TestTime:
         assert client.now() == 503.0
         await client.aclose()
 
-    async def test_a_frame_without_news_sets_only_the_time(self, impostor):
+    async def test_a_frame_without_news_sets_only_the_time(self, impostor, wait_until):
         empty = encode(Update(frame=Frame(seq=2, time=600.0)))
         path = await impostor(encode(Update(frame=Frame(seq=1, time=500.0, full=True))), empty)
         client = Client(FakeClock())
         await client.connect(path, View())
         subscription = client.subscribe()
-        async with asyncio.timeout(30):
-            while client.now() != 600.0:
-                await asyncio.sleep(0.005)
+        await wait_until(lambda: client.now() == 600.0)
         assert subscription.take() == []
         await client.aclose()
 

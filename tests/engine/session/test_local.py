@@ -76,3 +76,14 @@ async def test_the_last_changes_are_told_before_the_end():
     view = subscription.take()[0]
     assert "rows" in view.parts
     assert "connection" in view.parts
+
+
+async def test_without_subscribers_nothing_is_worked_out(monkeypatch):
+    session, bus = make_session()
+    bus.publish(make_added(1, "a"))
+    with monkeypatch.context() as patched:
+        patched.setattr(session.projection, "changes", None)
+        session.tick()
+    subscription = session.subscribe()
+    session.tick()
+    assert subscription.take() == [], "what it could read before it subscribed is no news"

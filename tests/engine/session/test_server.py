@@ -13,12 +13,14 @@ import sys
 import msgspec
 import pytest
 
-from engine.errors import StateFolderError
+from engine.errors import SessionLostError, StateFolderError
 from engine.events import events as ev
 from engine.events.projection import Projection
-from engine.session import Explain, FindLog, Reply, StopEngine, View, server as server_module
-from engine.session.protocol import Answer, Ask, Attach, Goodbye, SetView, Update
-from engine.session.server import HEARTBEAT, STUCK_AFTER
+from engine.session import Explain, FindLog, Reply, StopEngine, View
+from engine.session import connection as connection_module
+from engine.session import server as server_module
+from engine.session.connection import HEARTBEAT, STUCK_AFTER
+from engine.session.protocol import Ask, Attach, Goodbye, SetView, Update
 from engine.session.wire import FrameSplitter, decode_from_server, encode
 from engine.testing import FakeClock, life_of, make_added, make_task, run_of
 from engine.workers.protocol import MAX_FRAME
@@ -156,9 +158,9 @@ class TestSocket:
         await second.server.aclose()
 
     async def test_another_user_is_refused(self, engine, raw, monkeypatch):
-        monkeypatch.setattr(server_module, "is_ours", lambda peer: False)
-        client = await raw(Attach())
-        assert await client.rest() == [Goodbye(reason="this engine belongs to another user")]
+        monkeypatch.setattr(connection_module, "is_ours", lambda peer: False)
+        client = await raw()
+        assert await client.rest() == []
         assert engine.server.clients == 0
         assert engine.clients_seen == []
 
@@ -205,6 +207,17 @@ class TestBadClients:
         await client.rest()
         assert engine.commands == []
 
+    async def test_nor_is_what_it_sends_after_its_good_bye(self, engine, raw, wait_until):
+        engine.server.farewell = 30.0
+        client = await raw(Attach(view=None))
+        client.writer.write(b"\x00\x00\x00\x01\xc1")
+        assert isinstance(await client.receive(), Goodbye)
+        client.send(Ask(number=1, command=Explain(id="a")))
+        client.writer.write_eof()
+        await wait_until(lambda: not engine.server._connections)
+        assert engine.commands == []
+        assert engine.server.dropped == 1
+
     async def test_another_version_is_told_what_to_do(self, engine, raw):
         (goodbye,) = await (await raw(Attach(version=99))).rest()
         assert "version 1 of the session protocol and this program 99" in goodbye.reason
@@ -215,7 +228,7 @@ class TestBadClients:
         await tick_engine.server.start()
         silent = await Raw.connect(tick_engine.path)
         await asyncio.sleep(0.02)
-        tick_engine.tick(server_module.ATTACH_WITHIN + 1)
+        tick_engine.tick(connection_module.ATTACH_WITHIN + 1)
         assert await silent.rest() == [Goodbye(reason="no attach message came")]
         silent.close()
         await tick_engine.server.aclose()
@@ -286,6 +299,11 @@ class TestFrames:
         assert len(encoded) == 1
         for client in clients:
             assert [row.id for row in (await client.receive()).frame.rows] == ["a"]
+        tick_engine.bus.publish(make_added(2, "b"))
+        tick_engine.tick()
+        assert len(encoded) == 2
+        for client in clients:
+            assert [row.id for row in (await client.receive()).frame.rows] == ["b"], "what it had was sent again"
             client.close()
         await tick_engine.server.aclose()
 
@@ -308,15 +326,30 @@ class TestFrames:
         client.send(SetView(view=View()))
         assert (await client.receive()).frame.full
 
-    async def test_metrics_that_cannot_be_sent_do_not_end_the_server(self, engine, raw, caplog):
+    async def test_metrics_that_cannot_be_sent_do_not_end_the_server(self, engine, raw, caplog, wait_until):
         client = await raw(Attach())
         await client.receive()
         with caplog.at_level(logging.ERROR, "mi4.engine.session.server"):
             engine.projection.set_metrics({"bad": object()})
-            while not caplog.records:
-                await asyncio.sleep(0.01)
+            await wait_until(lambda: caplog.records)
         engine.projection.set_metrics({"good": 1})
         assert (await client.receive()).frame.metrics == {"good": 1}
+
+    async def test_an_answer_that_fails_ends_its_connection_alone(self, engine, monkeypatch, caplog, wait_until):
+        good, bad = await engine.client(), await engine.client()
+        with monkeypatch.context() as patched:
+            patched.setattr(connection_module, "Answer", None)
+            with pytest.raises(SessionLostError):
+                await bad.ask(Explain(id="a"))
+        assert "an answer could not be sent" in caplog.text
+        assert (await good.ask(Explain(id="a"))).ok
+        await good.aclose()
+
+    async def test_a_listener_that_fails_costs_no_client_its_connection(self, engine, caplog):
+        engine.server.on_clients_changed = lambda count: 1 / 0
+        async with await engine.client() as client:
+            assert (await client.ask(Explain(id="a"))).ok
+        assert "the number of clients could not be told" in caplog.text
 
     async def test_who_is_attached_is_counted_and_told(self, engine, wait_until):
         first, second = await engine.client(), await engine.client(None)
@@ -364,7 +397,7 @@ class TestSlowClients:
         slow.close()
         await tick_engine.server.aclose()
 
-    async def test_a_socket_whose_process_is_gone_is_dropped_in_time(self, tick_engine):
+    async def test_a_socket_whose_process_is_gone_is_dropped_in_time(self, tick_engine, wait_until):
         await tick_engine.server.start()
         orphan = socket.socket(socket.AF_UNIX)
         connect = "import socket, sys; socket.socket(fileno=int(sys.argv[1])).connect(sys.argv[2])"
@@ -372,9 +405,9 @@ class TestSlowClients:
         child = await asyncio.create_subprocess_exec(*argv, pass_fds=[orphan.fileno()])
         assert await child.wait() == 0
         orphan.sendall(encode(Attach()))
-        while not tick_engine.server.clients:
-            await asyncio.sleep(0.005)
+        await wait_until(lambda: tick_engine.server.clients)
         flood(tick_engine)
+        tick_engine.tick()
         tick_engine.tick()
         tick_engine.tick(STUCK_AFTER - 1)
         assert tick_engine.server.clients == 1
@@ -385,7 +418,7 @@ class TestSlowClients:
         await tick_engine.server.aclose()
 
     async def test_one_that_does_not_read_its_answers_is_not_read_from(self, engine, raw, monkeypatch, wait_until):
-        monkeypatch.setattr(server_module, "MAX_UNREAD", 50_000)
+        monkeypatch.setattr(connection_module, "MAX_UNREAD", 50_000)
 
         async def handle(command):
             engine.commands.append(command)
@@ -397,7 +430,7 @@ class TestSlowClients:
         await wait_until(lambda: engine.commands)
         (connection,) = engine.server._connections
         await wait_until(lambda: not connection._reading)
-        assert connection._unread() < server_module.MAX_UNREAD + 65 * 100_100
+        assert connection._unread() < connection_module.MAX_UNREAD + 65 * 100_100
         assert len(engine.commands) < 100
         async with await engine.client() as good:
             assert (await good.ask(FindLog(id="b"))).ok
@@ -452,31 +485,35 @@ class TestTheEnd:
         assert client.projection.row("a").state == "succeeded"
         assert (client.connected, client.lost_because) == (False, "all is done")
 
-    async def test_a_command_that_ends_in_time_is_answered(self, make_engine):
+    async def test_a_command_that_ends_in_time_is_answered(self, make_engine, wait_until):
         engine = make_engine()
-        await engine.server.start()
-        client = await Raw.connect(engine.path)
-        client.send(Attach(view=None), Ask(number=1, command=Explain(id="a")))
-        while not engine.commands:
-            await asyncio.sleep(0)
-        await engine.server.aclose("bye")
-        assert [type(message) for message in await client.rest()] == [Answer, Goodbye]
-        client.close()
 
-    async def test_one_that_does_not_is_cancelled(self, make_engine, monkeypatch):
-        monkeypatch.setattr(server_module, "FAREWELL", 0.05)
+        async def handle(command):
+            engine.commands.append(command)
+            await wait_until(lambda: engine.server._closing)
+            return Reply(message="done")
+
+        engine.server._handle, engine.server.farewell = handle, 30.0
+        await engine.server.start()
+        client = await engine.client(None)
+        async with asyncio.TaskGroup() as group:
+            asked = group.create_task(client.ask(Explain(id="a")))
+            await wait_until(lambda: engine.commands)
+            await engine.server.aclose("bye")
+        assert asked.result().message == "done"
+        assert client.lost_because == "bye"
+
+    async def test_one_that_does_not_is_cancelled(self, make_engine, wait_until):
         engine = make_engine()
         await engine.server.start()
         client = await Raw.connect(engine.path)
         client.send(Attach(view=None), Ask(number=1, command=StopEngine()))
-        while not engine.commands:
-            await asyncio.sleep(0)
+        await wait_until(lambda: engine.commands)
         await engine.server.aclose("bye")
         assert [type(message) for message in await client.rest()] == [Goodbye]
         client.close()
 
-    async def test_a_client_that_does_not_read_does_not_hold_up_the_end(self, tick_engine, monkeypatch):
-        monkeypatch.setattr(server_module, "FAREWELL", 0.05)
+    async def test_a_client_that_does_not_read_does_not_hold_up_the_end(self, tick_engine):
         await tick_engine.server.start()
         slow = await Raw.connect(tick_engine.path)
         slow.send(Attach())

@@ -18,7 +18,7 @@ from engine.streaming.lines import CUT, CUT_START, LONGEST_SHOWN, last_lines, sh
         (b"\x00nul", "nul"),
         (b"a\tb", "a       b"),
         (b"\x1b[31mred", "red"),
-        ("h\0i\0".encode(), "hi"),
+        (b"h\0i\0", "hi"),
     ],
 )
 def test_one_line(raw, text):
@@ -46,3 +46,9 @@ def test_part_of_a_line_at_the_beginning_is_left_out():
 
 def test_part_of_a_line_is_shown_when_it_is_all():
     assert last_lines(b"\xa9part", 9, from_start=False, ended=False) == [CUT_START + "part"]
+    assert last_lines(b"part\n", 9, from_start=False, ended=True) == [CUT_START + "part"]
+
+
+def test_the_last_state_of_a_progress_bar_is_whole_wherever_the_window_begins():
+    assert last_lines(b"9%\r100%\n", 9, from_start=False, ended=True) == ["100%"]
+    assert last_lines(b"9%\r100%\ndone\n", 9, from_start=False, ended=True) == ["100%", "done"]

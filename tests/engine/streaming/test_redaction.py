@@ -12,7 +12,17 @@ SECRET = b"sk-canary-0123456789"
 
 
 @pytest.mark.parametrize(
-    "name", ["API_KEY", "OPENAI_API_KEY", "GITHUB_TOKEN", "AWS_ACCESS_KEY_ID", "db_password", "MY_SECRETS", "PASSWD", "SSH_PASSPHRASE"]
+    "name",
+    [
+        "API_KEY",
+        "OPENAI_API_KEY",
+        "GITHUB_TOKEN",
+        "AWS_ACCESS_KEY_ID",
+        "db_password",
+        "MY_SECRETS",
+        "PASSWD",
+        "SSH_PASSPHRASE",
+    ],
 )
 def test_names_of_secrets(name):
     assert secret_values({name: "abcdefgh1234"}) == {b"abcdefgh1234"}
@@ -69,7 +79,10 @@ def test_text():
     assert Redactor([SECRET]).clean_text(f"é {SECRET.decode()}") == f"é {MASK.decode()}"
 
 
-@given(st.lists(st.sampled_from([b"a", b"ab", b"abcabcab", b"c", b"\n", b"abcabcabd", b"xyzxyzxy"]), max_size=30), st.data())
+@given(
+    st.lists(st.sampled_from([b"a", b"ab", b"abcabcab", b"c", b"\n", b"abcabcabd", b"xyzxyzxy"]), max_size=30),
+    st.data(),
+)
 def test_any_cut_gives_what_the_whole_gives(parts, data):
     secrets = [b"abcabcab", b"xyzxyzxy"]
     text = b"".join(parts)

@@ -40,12 +40,16 @@ def test_payload_is_taken_out(name):
     assert sanitise(hostile) == clean
 
 
-@pytest.mark.parametrize("text", ["", "plain", "tab\tand\nnewline", "Grüße 日本語 🎉", "[/x] [@click=app.quit] {a} <b>"])
+@pytest.mark.parametrize(
+    "text", ["", "plain", "tab\tand\nnewline", "Grüße 日本語 🎉", "[/x] [@click=app.quit] {a} <b>"]
+)
 def test_harmless_text_stays_as_it_is(text):
     assert sanitise(text) is text
 
 
-@given(st.text(alphabet=st.characters(), max_size=80) | st.text(alphabet="\x1b[]0;\x07m\\P\x9b\x9d\x9ca\n", max_size=40))
+@given(
+    st.text(alphabet=st.characters(), max_size=80) | st.text(alphabet="\x1b[]0;\x07m\\P\x9b\x9d\x9ca\n", max_size=40)
+)
 def test_no_control_or_format_character_is_left(text):
     clean = sanitise(text)
     assert not [c for c in clean if unicodedata.category(c) in {"Cc", "Cs"} and c not in "\n\t"]
@@ -53,7 +57,9 @@ def test_no_control_or_format_character_is_left(text):
     assert sanitise(clean) == clean
 
 
-@pytest.mark.parametrize("evil", ["\x1b]" * 200_000, "\x1b[" + "0" * 400_000, "\x1bP" + "\x1b" * 300_000, "\x9d" * 300_000])
+@pytest.mark.parametrize(
+    "evil", ["\x1b]" * 200_000, "\x1b[" + "0" * 400_000, "\x1bP" + "\x1b" * 300_000, "\x9d" * 300_000]
+)
 def test_hostile_input_is_linear(evil):
     assert sanitise(evil + "\nend").endswith("\nend")
 

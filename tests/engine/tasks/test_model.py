@@ -12,7 +12,8 @@ def test_the_digest_is_of_the_content_and_not_of_where_or_when_it_was_added() ->
 
 
 @pytest.mark.parametrize(
-    "change", [{"command": ("false",)}, {"priority": 300.0}, {"dependencies": ("b",)}, {"kind": "shell"}, {"title": "t"}]
+    "change",
+    [{"command": ("false",)}, {"priority": 300.0}, {"dependencies": ("b",)}, {"kind": "shell"}, {"title": "t"}],
 )
 def test_any_other_change_is_another_content(change) -> None:
     task = Task(id="a", command=("true",))
@@ -21,14 +22,16 @@ def test_any_other_change_is_another_content(change) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "expected"), [({"kind": "simulated"}, 3), ({"kind": "shell"}, 0), ({"kind": "shell", "max_retries": 7}, 7)]
+    ("fields", "expected"),
+    [({"kind": "simulated"}, 3), ({"kind": "shell"}, 0), ({"kind": "shell", "max_retries": 7}, 7)],
 )
 def test_agents_retry_three_times_and_commands_not_at_all_unless_told(fields, expected) -> None:
     assert Task(id="a", **fields).retries_allowed == expected
 
 
 @pytest.mark.parametrize(
-    ("fields", "expected"), [({}, False), ({"cache": True}, True), ({"inputs": ("a",)}, True), ({"outputs": ("b",)}, True)]
+    ("fields", "expected"),
+    [({}, False), ({"cache": True}, True), ({"inputs": ("a",)}, True), ({"outputs": ("b",)}, True)],
 )
 def test_caching_must_be_declared(fields, expected) -> None:
     assert Task(id="a", **fields).is_cacheable is expected

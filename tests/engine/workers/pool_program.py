@@ -20,14 +20,17 @@ from engine.workers.protocol import Work
 
 class Listener:
     def __init__(self, pool: ProcessPool, works: list[Work]):
-        self.pool, self.works, self.running = pool, works, 0
+        self.pool, self.works, self.running = pool, works, len(works)
+        self.all_run = asyncio.Event()
 
     def worker_ready(self):
         while self.works and (worker := self.pool.lend("shell", wanted=len(self.works))) is not None:
             self.pool.give(worker, [self.works.pop()])
 
     def work_started(self, *_):
-        self.running += 1
+        self.running -= 1
+        if not self.running:
+            self.all_run.set()
 
     def work_printed(self, *_):
         pass
@@ -48,16 +51,24 @@ async def main(state: str, run_id: str, size: int, entry: str, shapes: list[str]
     )
     works = [
         Work(
-            key=n, attempt=1, lease=n, task_id=f"t{n}", kind="shell", command=shape, shell=True, options={"do": "shapes"}
+            key=n,
+            attempt=1,
+            lease=n,
+            task_id=f"t{n}",
+            kind="shell",
+            command=shape,
+            shell=True,
+            options={"do": "shapes"},
         )
         for n, shape in enumerate(shapes, 1)
     ]
     pool.listener = listener = Listener(pool, works)
     await pool.start()
     listener.worker_ready()
-    while listener.running < len(shapes):
-        await asyncio.sleep(0.01)
-    print(json.dumps({"zygote": pool.zygote_pid, "hosts": [worker.pid for worker in pool.workers]}), flush=True)
+    await listener.all_run.wait()
+    pids = {"zygote": pool.zygote_pid, "hosts": [worker.pid for worker in pool.workers]}
+    sys.stdout.write(json.dumps(pids) + "\n")
+    sys.stdout.flush()
     await asyncio.sleep(600)
 
 

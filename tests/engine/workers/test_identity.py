@@ -63,7 +63,13 @@ def test_the_mark_is_compared_whole(start, kit):
     process = start("sleep", "501", mark="run1", env={"XMI4_RUN": "run2", "OTHER": "MI4_RUN=run3"})
     kit.until_now(lambda: is_marked(process.pid, "run1"), "the mark")
 
-    assert [is_marked(process.pid, name) for name in ("run1", "run", "run2", "run3", "")] == [True, False, False, False, False]
+    assert [is_marked(process.pid, name) for name in ("run1", "run", "run2", "run3", "")] == [
+        True,
+        False,
+        False,
+        False,
+        False,
+    ]
     assert not is_marked(2**22 + 1, "run1")
 
 
@@ -87,7 +93,11 @@ def test_this_process_and_its_ancestors_are_never_found(monkeypatch):
 
 
 def test_a_run_is_ended_by_mark_and_by_record(start, kit):
-    marked, recorded, other = start("sleep", "501", mark="run-e"), start("sleep", "502"), start("sleep", "503", mark="else")
+    marked, recorded, other = (
+        start("sleep", "501", mark="run-e"),
+        start("sleep", "502"),
+        start("sleep", "503", mark="else"),
+    )
     kit.until_now(lambda: find_marked("run-e") and find_marked("else"), "the marks")
     reused = msgspec.structs.replace(identity(other.pid), start_time=1)
 

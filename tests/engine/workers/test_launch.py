@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import engine
 from engine.workers.launch import PACKAGE, package_root, python_command, start_process
 
 PROBE = """
@@ -71,15 +72,17 @@ def test_our_folder_does_not_come_before_the_standard_library(decoy: Path, probe
 
 
 def test_the_package_is_where_this_one_is():
-    import engine
-
     assert PACKAGE == "engine"
     assert package_root() / "engine" / "__init__.py" == Path(engine.__file__)
 
 
 def test_a_process_gets_the_descriptors_it_is_given_and_a_session(tmp_path: Path):
     (tmp_path / "in").write_text("hello")
-    with (tmp_path / "in").open() as source, (tmp_path / "out").open("w") as sink, (tmp_path / "err").open("w") as error:
+    with (
+        (tmp_path / "in").open() as source,
+        (tmp_path / "out").open("w") as sink,
+        (tmp_path / "err").open("w") as error,
+    ):
         script = "import os; print(os.read(3, 9), os.getsid(0) == os.getpid(), sorted(os.environ)); os.write(2, b'e')"
         descriptors = {3: source.fileno(), 1: sink.fileno(), 2: error.fileno()}
         pid = start_process([sys.executable, "-I", "-c", script], {"ONLY": "this"}, descriptors)

@@ -159,7 +159,9 @@ async def test_a_task_that_fits_in_no_frame_fails_alone(make_scene, kit, monkeyp
     scene = await make_scene(size=1)
     worker = await scene.lend()
 
-    scene.pool.give(worker, [scene.work(), scene.work(args=("x" * 200_000,)), scene.work(args=(object(),)), scene.work()])
+    scene.pool.give(
+        worker, [scene.work(), scene.work(args=("x" * 200_000,)), scene.work(args=(object(),)), scene.work()]
+    )
     await kit.until(lambda: not worker.outstanding)
 
     outcomes = {result.key: result for _, result in scene.listener.results}

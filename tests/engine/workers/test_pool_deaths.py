@@ -9,6 +9,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -61,13 +62,14 @@ class Program:
             os.kill(pid, number)
 
     def assert_gone(self):
-        self.kit.until_now(lambda: not self.left and not any(map(self.kit.alive, [self.zygote, *self.hosts])), "the end")
+        self.kit.until_now(
+            lambda: not self.left and not any(map(self.kit.alive, [self.zygote, *self.hosts])), "the end"
+        )
 
 
 def name(pid: int) -> str:
     try:
-        with open(f"/proc/{pid}/comm") as file:
-            return file.read().strip()
+        return Path(f"/proc/{pid}/comm").read_text().strip()
     except OSError:
         return ""
 

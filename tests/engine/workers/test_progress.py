@@ -34,7 +34,9 @@ def test_a_new_page_has_begun_nothing(tmp_path):
 
 
 def test_the_last_lease_is_there_after_kill_9(tmp_path):
-    done = subprocess.run([sys.executable, "-P", "-c", WRITER, str(package_root()), str(tmp_path / "page")], check=False)
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", WRITER, str(package_root()), str(tmp_path / "page")], check=False
+    )
     assert done.returncode == -signal.SIGKILL
     assert read_progress(tmp_path / "page").lease == 42
 

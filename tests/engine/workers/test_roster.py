@@ -1,11 +1,15 @@
 """How worker processes start, die and leave: with scripted hosts in real processes, and a clock that a test can turn."""
 
+# ruff: noqa: ASYNC220 -- the children of these tests end at once, or are killed
+
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -41,11 +45,8 @@ async def hang(scene, kit, number=1, do="wait"):
 def sleeping(scene) -> int:
     count = 0
     for pid in scene.left:
-        try:
-            with open(f"/proc/{pid}/cmdline", "rb") as file:
-                count += file.read().startswith(b"sleep\0" + b"30")
-        except OSError:
-            pass
+        with contextlib.suppress(OSError):
+            count += Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"sleep\x0030")
     return count
 
 

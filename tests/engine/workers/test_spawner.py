@@ -28,6 +28,10 @@ async def kill_zygote(scene, kit) -> int:
     return old
 
 
+def files_of(pid: int) -> dict[str, str]:
+    return {fd.name: str(fd.readlink()) for fd in Path(f"/proc/{pid}/fd").iterdir()}
+
+
 async def test_hosts_are_children_of_the_zygote_in_sessions_of_their_own(make_scene, kit):
     scene = await make_scene(size=2, min_size=2)
     await kit.until(lambda: sum(worker.ready for worker in scene.pool.workers) == 2)
@@ -40,16 +44,27 @@ async def test_hosts_are_children_of_the_zygote_in_sessions_of_their_own(make_sc
     assert read_entry(zygote).session == zygote != os.getsid(0)
 
 
-async def test_hosts_do_not_hold_what_is_the_zygotes_or_ours(make_scene, kit):
-    scene = await make_scene(size=2, min_size=2)
+@pytest.fixture
+def inheritable():
+    """A descriptor that every child of ours would inherit, as a shell's ``9>lock`` is."""
+    fd = os.open(os.devnull, os.O_WRONLY)
+    os.set_inheritable(fd, True)
+    yield fd
+    os.close(fd)
+
+
+@pytest.mark.parametrize("spawn", ["zygote", "exec"])
+async def test_hosts_hold_nothing_of_the_zygotes_or_ours(make_scene, kit, inheritable, spawn):
+    scene = await make_scene(size=2, min_size=2, spawn=spawn)
     await kit.until(lambda: sum(worker.ready for worker in scene.pool.workers) == 2)
 
     for worker in scene.pool.workers:
-        open_files = {fd.name: os.readlink(fd) for fd in Path(f"/proc/{worker.pid}/fd").iterdir()}
+        open_files = files_of(worker.pid)
         assert open_files["0"] == open_files["1"] == "/dev/null"
         sockets = [target for target in open_files.values() if target.startswith("socket:")]
         pipes = [target for target in open_files.values() if target.startswith("pipe:")]
-        assert (len(sockets), len(pipes)) == (1, 1), open_files
+        assert (len(sockets), len(pipes)) == (1, 1 if spawn == "zygote" else 0), open_files
+        assert list(open_files.values()).count("/dev/null") == 2, open_files
 
 
 async def test_tasks_go_on_when_the_zygote_dies_and_new_hosts_come_from_a_new_one(make_scene, kit, tmp_path):

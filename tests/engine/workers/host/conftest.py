@@ -91,6 +91,7 @@ class HostProcess:
         return self.work("python", callable=name, args=args, **fields)
 
     def send(self, *messages: object) -> None:
+        self.sock.settimeout(DEADLINE)
         self.sock.sendall(b"".join(encode(message) for message in messages))  # type: ignore[arg-type]
 
     def give(self, *items: Work) -> None:
@@ -157,7 +158,7 @@ class HostProcess:
 
 
 def pids() -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
 
 
 def environ_of(pid: int) -> bytes:

@@ -154,7 +154,9 @@ def test_term_ends_the_task_too(host, until):
     until(lambda: not host.marked())
 
 
-@pytest.mark.parametrize("garbage", [struct.pack(">I", 5) + b"\xc1abcd", b"\xff\xff\xff\xff", struct.pack(">I", 1) + b"\x01"])
+@pytest.mark.parametrize(
+    "garbage", [struct.pack(">I", 5) + b"\xc1abcd", b"\xff\xff\xff\xff", struct.pack(">I", 1) + b"\x01"]
+)
 def test_a_frame_that_makes_no_sense_ends_task_and_host(host, until, garbage):
     work = host.sh("sleep 60")
     host.give(work)
@@ -165,10 +167,8 @@ def test_a_frame_that_makes_no_sense_ends_task_and_host(host, until, garbage):
     until(lambda: not host.marked())
 
 
-def test_an_engine_that_does_not_read_is_waited_for_without_loss(host):
+def test_an_engine_that_does_not_read_is_waited_for_without_loss(host, until):
     works = [host.sh("head -c 8000 /dev/zero | tr '\\0' x") for _ in range(150)]
-    host.give(*works)  # about 1.2 MB of results into a socket that holds less
-    host.process.poll()
-    last = host.result(works[-1])
-    assert len(last.output) == 8000
-    assert len(host.results) == 150
+    host.give(*works)  # about 1.2 MB of results for a socket that holds less
+    until(lambda: host.lease() == works[-1].lease, "the host waited for the engine")
+    assert [len(host.result(work).output) for work in works] == [8000] * 150
