@@ -21,7 +21,7 @@ import msgspec
 
 from .caching.result_cache import ResultCache
 from .clock import SYSTEM_CLOCK, Clock
-from .config import Settings, process_environment
+from .config import Settings, load_settings, process_environment
 from .errors import CommandRefusedError, EngineError
 from .events import events as ev
 from .events.bus import EventBus
@@ -29,7 +29,7 @@ from .events.projection import Projection, TaskRow
 from .performance_monitor import Observer, PerformanceMonitor
 from .scheduling import agents, intake
 from .scheduling.dispatcher import Dispatcher
-from .scheduling.explain import Planned, plan
+from .scheduling.explain import Planned, plan, why_idle
 from .scheduling.intake import Submission
 from .scheduling.retry import RetryPolicy
 from .scheduling.scheduler import Policy, Scheduler
@@ -77,7 +77,7 @@ class Orchestrator:
         self, settings: Settings | None = None, *, folder: Path | str = STATE_DIR, environ: Mapping[str, str] | None = None,
         clock: Clock = SYSTEM_CLOCK, work: bool = True, serve: bool = True,
     ) -> None:  # fmt: skip
-        self.settings = settings or Settings()
+        self.settings = settings or load_settings().settings
         self.clock = clock
         self.run_id = uuid.uuid4().hex
         self.bus = EventBus(clock)
@@ -195,7 +195,8 @@ class Orchestrator:
         """The order in which these tasks would start; reads what succeeded before, runs and writes nothing."""
         filled = self._with_kinds(tasks, agent)
         fifo = self.settings.orchestration.schedule == "fifo"
-        return plan(filled, self.clock.time(), self._done_before(filled), fifo=fifo)
+        done = self._done_before(filled)
+        return plan(filled, self.clock.time(), done, fifo=fifo, retry=self._retry_policy())
 
     def drain(self) -> None:
         """Start nothing new; `wait_idle` returns once what runs has ended."""
@@ -274,7 +275,7 @@ class Orchestrator:
             max_prefetch=chosen.max_prefetch if reuse else 1,
             caching=self.settings.codex.enable_caching,
             agent_timeout=self.settings.codex.timeout_seconds,
-            retry=RetryPolicy(agent_delay=self.settings.codex.retry_delay_seconds),
+            retry=self._retry_policy(),
         )
         scheduler = Scheduler(policy, self.clock, next_key=store.next_key(), next_lease=store.next_lease())
         dispatcher = Dispatcher(scheduler, store, self.bus, self.clock, environ=self._environ)
@@ -350,9 +351,17 @@ class Orchestrator:
 
     async def _record_end(self, store: TaskStore) -> None:
         summary = msgspec.structs.asdict(self.summary())
+        metrics = self._observer.metrics() if self._observer else None
+        if metrics is not None:
+            summary["metrics"] = msgspec.structs.asdict(metrics)
         await store.runs.finish(self.run_id, self.clock.time(), summary)
+        await store.runs.prune(self.settings.storage.keep_runs)
 
     # Glue.
+
+    def _retry_policy(self) -> RetryPolicy:
+        agents = self.settings.codex
+        return RetryPolicy(agent_delay=agents.retry_delay_seconds, agent_retries=agents.max_retries)
 
     def _pool_size(self) -> int:
         wanted = self.settings.orchestration.max_agents
@@ -412,12 +421,20 @@ class Orchestrator:
                 raise CommandRefusedError(f"the report cannot be written to {path}: {error.strerror}") from error
         return report
 
+    def _tell_idle_workers(self) -> None:
+        idle = [worker.name for worker in self.projection.workers.values() if worker.state == "idle"]
+        if idle:
+            reason = why_idle(_built(self._dispatcher).scheduler)
+            for name in idle:
+                self.projection.set_worker_note(name, reason)
+
     async def _observe(self) -> None:
         """Measure until the engine ends. A fault of the monitor is logged and never reaches a task."""
         observer = _built(self._observer)
         while not self._closing.is_set():
             try:
                 observer.tick()
+                self._tell_idle_workers()
             except Exception:  # noqa: BLE001 - an observer must not stop the work
                 _log.exception("the monitor failed; it goes on with the next interval")
             try:

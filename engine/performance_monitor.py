@@ -1,42 +1,38 @@
 """The monitor: metrics, bottlenecks and report of a run in this process, in another one, or stored.
 
-`Observer` is the engine's own side. `PerformanceMonitor` is for everybody else; it works synchronously, and on the command line as
-``python -m engine.performance_monitor``.
+`PerformanceMonitor` works synchronously, and on the command line as ``python -m engine.performance_monitor``. The engine's own side
+is `engine.monitoring.observer`.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import itertools
 import os
 import socket
 import sys
 import threading
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn, Protocol, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import msgspec
 
 from .clock import SYSTEM_CLOCK, Clock
-from .config import MonitoringSettings, Settings
+from .config import MonitoringSettings
 from .errors import EngineError, SessionLostError, UsageError
-from .events.bus import EventBus
-from .events.events import FindingsChanged
-from .events.projection import Projection
 from .monitoring.bottlenecks import Finding, detect
-from .monitoring.metrics import Gauges, MetricsCollector, PerformanceMetrics
+from .monitoring.metrics import PerformanceMetrics
+from .monitoring.observer import Observer, newest_observer
 from .monitoring.report import build_report, iso, write_report
 from .monitoring.stored import StoredRun, read_last_run
 from .session.lock import LockInfo, read_lock
 from .session.protocol import Answer, Ask, Attach, FromServer, Goodbye, Update, View, WriteReport
 from .session.socket_path import is_ours, peer_of
 from .session.wire import decode_from_server, encode
-from .workers.pool import ProcessPool
 from .workers.protocol import FrameSplitter
+
+__all__ = ["DEFAULT_FOLDER", "LOOK_TIMEOUT", "TIMEOUT", "Observer", "PerformanceMonitor", "main"]
 
 DEFAULT_FOLDER = ".mi4"
 """The state folder, in the working folder, unless another is named."""
@@ -46,135 +42,6 @@ LOOK_TIMEOUT = 3.0
 """Seconds within which it tells its metrics, unless they are switched off."""
 _NO_METRICS = "there are no metrics: monitoring.enable_metrics is off, or the engine has only just started"
 T = TypeVar("T")
-
-# Mutable state of the module: the observers of this process, weakly, by a number that grows.
-_live: weakref.WeakValueDictionary[int, Observer] = weakref.WeakValueDictionary()
-_numbers = itertools.count()
-
-
-class Engine(Protocol):
-    """What the observer asks of an orchestrator."""
-
-    settings: Settings
-    bus: EventBus
-    projection: Projection
-    clock: Clock
-
-    @property
-    def process_pool(self) -> ProcessPool:
-        """The pool; raises `EngineError` when there is none."""
-
-    @property
-    def cache_hits(self) -> int:
-        """Answers from the cache."""
-
-    @property
-    def cache_misses(self) -> int:
-        """Look-ups without an answer."""
-
-    @property
-    def monitor(self) -> PerformanceMonitor:
-        """Tells the folder."""
-
-
-class Observer:
-    """Watches one engine from inside: counts its events, measures, names bottlenecks, makes its report.
-
-    Without `tasks` the engine does not work: then everything is told of the folder's last run. With ``monitoring.enable_metrics`` off
-    nothing is counted or measured.
-    """
-
-    def __init__(self, engine: Engine, tasks: asyncio.TaskGroup | None) -> None:
-        self.folder = engine.monitor.folder
-        """Of the engine, absolute."""
-        self._engine = engine
-        self._works = tasks is not None
-        self._collector: MetricsCollector | None = None
-        self._named: list[tuple[str, str]] = []
-        if self._works:
-            if engine.settings.monitoring.enable_metrics:
-                self._collector = MetricsCollector(engine.clock)
-                engine.bus.listen(self._collector.apply, name="monitor")
-            _live[next(_numbers)] = self
-
-    def __repr__(self) -> str:
-        return f"<Observer of {self.folder}>"
-
-    def tick(self) -> None:
-        """Measure, and tell the projection; a change of what is wrong is an event."""
-        if self._collector is None:
-            return
-        self._collector.sample(self._gauges())
-        metrics = self._collector.metrics(self._engine.clock.time())
-        findings = self._detect(metrics)
-        self._engine.projection.set_metrics(msgspec.structs.asdict(metrics))
-        told = [finding.as_dict() for finding in findings]
-        named: list[tuple[str, str]] = [(finding.bottleneck_type, finding.severity) for finding in findings]
-        if named != self._named:
-            self._named = named
-            self._engine.bus.publish(FindingsChanged(findings=tuple(told)))
-        elif told != self._engine.projection.findings:
-            self._engine.projection.set_findings(told)
-
-    def metrics(self) -> PerformanceMetrics | None:
-        """The numbers of this moment; None when they are switched off or nothing has run."""
-        if not self._works:
-            stored = self._stored()
-            return stored.metrics if stored else None
-        if self._collector is None:
-            return None
-        self._collector.refresh(self._gauges())
-        return self._collector.metrics(self._engine.clock.time())
-
-    def findings(self) -> tuple[Finding, ...]:
-        """The bottlenecks of this moment."""
-        metrics = self.metrics()
-        return () if metrics is None else self._detect(metrics)
-
-    def report(self) -> dict[str, Any]:
-        """The report of this moment."""
-        engine = self._engine
-        metrics = self.metrics()
-        stored = None if self._works else self._stored()
-        return build_report(
-            list(engine.projection.rows.values()),
-            metrics,
-            () if metrics is None else self._detect(metrics),
-            stored.settings if stored else engine.settings.model_dump(mode="json"),
-            msgspec.structs.asdict(stored.run if stored else engine.projection.run),
-            now=engine.clock.time(),
-        )
-
-    async def write(self, path: Path, report: dict[str, Any]) -> None:
-        """Write `report` to `path` without holding up the loop. Raises `EngineError`."""
-        await asyncio.to_thread(write_report, path, report)
-
-    def _stored(self) -> StoredRun | None:
-        try:
-            return read_last_run(self.folder)
-        except EngineError:
-            return None
-
-    def _detect(self, metrics: PerformanceMetrics) -> tuple[Finding, ...]:
-        settings = self._engine.settings
-        return detect(metrics, settings.monitoring, reuse_enabled=settings.codex.enable_process_reuse)
-
-    def _gauges(self) -> Gauges:
-        engine = self._engine
-        try:
-            pool = engine.process_pool
-        except EngineError:
-            return Gauges()
-        counted = pool.statistics()
-        return Gauges(
-            dispatches=counted.dispatches,
-            reused=counted.reused,
-            workers=pool.size,
-            workers_started=counted.created,
-            workers_crashed=counted.crashed,
-            cache_hits=engine.cache_hits,
-            cache_misses=engine.cache_misses,
-        )
 
 
 class PerformanceMonitor:
@@ -228,18 +95,12 @@ class PerformanceMonitor:
         return target
 
     def _ask(self, *, live: Callable[[Observer], T], attached: Callable[[LockInfo], T], stored: Callable[[], T]) -> T:
-        observer = self._observer()
+        observer = newest_observer(self.folder, or_any=self._any)
         folder = self.folder if observer is None else observer.folder
         info = read_lock(folder)
         if info is not None and info.pid != os.getpid():
             return attached(info)
         return stored() if observer is None else live(observer)
-
-    def _observer(self) -> Observer | None:
-        """The newest engine of this process on the folder; on any folder when none was named."""
-        newest = [observer for _, observer in sorted(_live.items(), reverse=True)]
-        here = [observer for observer in newest if observer.folder == self.folder]
-        return next(iter(here or (newest if self._any else [])), None)
 
 
 # An engine in another process

@@ -5,13 +5,12 @@ Only click is imported until a verb runs: ``--help``, ``--version`` and completi
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 from click.shell_completion import CompletionItem
@@ -24,8 +23,7 @@ DEFAULT = "run"
 """The verb of a command line that names none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verb:
+class Verb(NamedTuple):
     """Where a verb is, and what the overview says of it (so that the overview need not load it)."""
 
     module: str
@@ -187,6 +185,8 @@ def _engine_root() -> Path | None:
 
 def suggestion(word: str) -> str:
     """The verb that somebody who typed `word` may have meant, or nothing."""
+    import difflib  # noqa: PLC0415 - only after a slip
+
     near = difflib.get_close_matches(word, VERBS, n=1, cutoff=0.7)
     return near[0] if near else ""
 

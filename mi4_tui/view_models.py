@@ -243,8 +243,9 @@ def explanation(row: TaskRow | None, data: Mapping[str, Any], now: float) -> lis
         total = number_of(data, "score")
         lines.append(Piece(f"  {'together':<24}{sum(values.values()) if total is None else total:>10.1f}", bold=True))
     place = data.get("place")
-    if isinstance(place, int) and place > 0:
-        lines += [Piece(""), Piece(f"Place {count(place)} in the queue", bold=True)]
+    if isinstance(place, int):
+        before = f"{count(place)} before it" if place else "nothing before it"
+        lines += [Piece(""), Piece(f"Place {count(place + 1)} in the queue, {before}", bold=True)]
     if data.get("reason"):
         lines += [Piece(""), Piece("Now", bold=True), Piece(f"  {plain(str(data['reason']))}")]
     waits = data.get("waits_for") or ()

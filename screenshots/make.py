@@ -1,7 +1,7 @@
-"""Draws the app on the tour: `make shots`.
+"""Draws the app on the tour: `make shots`, or `python screenshots/make.py --png` for PNG pictures of all screens.
 
 A real engine runs sample_tasks/tour.yaml in a folder of its own; the real app is attached to it as a client, without a terminal, and
-its screens are saved beside this file as SVG, and as PNG too where chromium is installed.
+its screens are saved beside this file as SVG; the first one, which README shows, as PNG too where chromium is installed.
 """
 # ruff: noqa: T201 - it says what it drew
 
@@ -38,14 +38,15 @@ async def drawn(state: Path) -> list[Path]:
     app = Mi4App(client, settings=settings, folder=state)
     async with app.run_test(size=(140, 45)) as pilot:
         await until(lambda: busy(client.projection), pilot)
-        await pilot.pause(1.0)
+        await pilot.press("g")
+        await pilot.pause(0.8)
         for name, size, keys in (
             ("app", (140, 45), ()),
             ("app-120x40", (120, 40), ()),
             ("app-80x24", (80, 24), ()),
-            ("why", (120, 40), ("i",)),
+            ("why", (120, 40), ("g", "j", "j", "j", "i")),
+            ("log", (120, 40), ("escape", "g", "l")),
             ("help", (120, 40), ("escape", "question_mark")),
-            ("log", (120, 40), ("escape", "escape", "l")),
         ):
             await pilot.resize_terminal(*size)
             await pilot.press(*keys)
@@ -118,8 +119,9 @@ def main() -> int:
         finally:
             engine.terminate()
             engine.wait(PATIENCE)
-    for picture in pictures:
-        print(picture.name, "and PNG" if to_png(picture) else "(no browser for a PNG)")
+    for number, picture in enumerate(pictures):
+        wanted = number == 0 or "--png" in sys.argv
+        print(picture.name, ("and PNG" if to_png(picture) else "(no browser for a PNG)") if wanted else "")
     return 0
 
 

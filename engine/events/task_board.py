@@ -85,8 +85,8 @@ class TaskBoard:
         keys: list[int] = []
         for key in removed:
             old = self.rows.pop(key, None)
-            if old is not None and self.by_id.get(old.id) == key:
-                del self.by_id[old.id]
+            if old is not None:
+                del self.by_id[old.id]  # the newer generation comes after: in this frame or the next
             keys.append(key)
         for row in rows:
             self.rows[row.key] = row
@@ -259,7 +259,7 @@ def _row_of(event: ev.TaskAdded) -> TaskRow:
         cause=event.cause,
         score_base=event.score_base,
         attempt=event.attempt,
-        retries_left=task.retries_allowed if event.retries_left is None else event.retries_left,
+        retries_left=task.retries_allowed() if event.retries_left is None else event.retries_left,
         retry_at=event.retry_at,
         created_at=event.created_at,
         ready_at=event.time if event.state == "queued" else None,

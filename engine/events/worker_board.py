@@ -130,7 +130,7 @@ class WorkerBoard:
         if holder == name:
             return
         if holder is not None:
-            self._tasks[holder].pop(event.key, None)
+            self._release(holder, event)
         self._slot_of[event.key] = name
         self._tasks.setdefault(name, {})[event.key] = event.task_id
         row = self._row(name)
@@ -155,17 +155,22 @@ class WorkerBoard:
         name = self._slot_of.pop(event.key, None)
         if name is None:
             return
-        tasks = self._tasks[name]
-        tasks.pop(event.key, None)
         row = self._row(name)
         if isinstance(event, _ENDS_ATTEMPT):
             row.tasks_run += 1
         if isinstance(event, ev.TaskFinished) and event.summary is not None and row.task_key == event.key:
             row.summary = event.summary
-        if row.task_key == event.key:
-            following = next(iter(tasks.items()), None)
-            if following is None:
-                self._enter(row, "idle", event.time)
-            else:
-                self._works_on(row, *following, event.time)
+        self._release(name, event)
         self._note(name)
+
+    def _release(self, name: str, event: ev.TaskEvent) -> None:
+        """The slot no longer has the task; it goes on with the next that it has, if any."""
+        tasks, row = self._tasks[name], self._row(name)
+        tasks.pop(event.key, None)
+        if row.task_key != event.key:
+            return
+        following = next(iter(tasks.items()), None)
+        if following is None:
+            self._enter(row, "idle", event.time)
+        else:
+            self._works_on(row, *following, event.time)

@@ -122,6 +122,12 @@ class Dependencies:
         waiting = self._waiting.get(key)
         return tuple(sorted(waiting.open)) if waiting else ()
 
+    def most_awaited(self) -> tuple[str, int]:
+        """The id that most tasks wait for directly, and how many; ("", 0) when none waits."""
+        counted = ((len(keys), task_id) for task_id, keys in self._dependants.items())
+        number, task_id = max(counted, default=(0, ""))
+        return task_id, number
+
     def dependants(self, task_id: str) -> tuple[int, ...]:
         """Keys of the tasks that wait for this one."""
         return tuple(self._dependants.get(task_id, ()))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from ..tasks import lifecycle
 from ..tasks.model import Cause, State, Task
 from .dependencies import Dependencies, Outcome, Verdict
 from .entry import Entry
+from .retry import RetryPolicy
 from .scheduler import Scheduler
 from .scoring import Scored, Terms
 
@@ -106,6 +109,40 @@ def _why_waiting(scheduler: Scheduler, entry: Entry) -> str:
     return f"{what} in {max(0.0, left):.0f} s"
 
 
+def why_idle(scheduler: Scheduler) -> str:
+    """Why a free worker has nothing to do, in one line."""
+    if scheduler.trouble:
+        return f"nothing starts: {scheduler.trouble}"
+    if scheduler.draining:
+        return "the engine is ending"
+    if scheduler.paused:
+        return "the queue is paused; p resumes it"
+    if len(scheduler.queue):
+        blocked = [reason for name in sorted(scheduler.limits.blocked) if (reason := scheduler.limits.reason(name))]
+        return blocked[0] if blocked else "the next task is on its way"
+    counts = Counter(entry.state for entry in scheduler.ledger.by_id.values() if entry.state in lifecycle.WAITING)
+    if counts[State.PENDING]:
+        return _waits_on(scheduler, counts[State.PENDING])
+    if counts[State.BACKOFF]:
+        return f"{_tasks(counts[State.BACKOFF])} in back-off"
+    return f"{_tasks(counts[State.HELD])} held; release to run" if counts[State.HELD] else "nothing is left to run"
+
+
+def _waits_on(scheduler: Scheduler, pending: int) -> str:
+    """Which task most of the pending ones wait for."""
+    task_id, waiting = scheduler.dependencies.most_awaited()
+    if not waiting:
+        return f"{_tasks(pending)} may not start yet"
+    return f"{_tasks(waiting)} wait{'s' if waiting == 1 else ''} on {task_id}"
+
+
+def _tasks(count: int) -> str:
+    return "1 task" if count == 1 else f"{count:,} tasks"
+
+
+_DEFAULT_RETRIES = RetryPolicy()
+
+
 class Planned(msgspec.Struct, frozen=True, kw_only=True):
     """One line of ``--dry-run``."""
 
@@ -117,7 +154,14 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
-def plan(tasks: Sequence[Task], now: float, done: Iterable[str] = (), *, fifo: bool = False) -> list[Planned]:
+def plan(
+    tasks: Sequence[Task],
+    now: float,
+    done: Iterable[str] = (),
+    *,
+    fifo: bool = False,
+    retry: RetryPolicy = RetryPolicy(),
+) -> list[Planned]:
     """The order in which tasks would start on one worker if each succeeded; `done` are ids that succeeded before.
 
     Tasks that would not run (``run_if: failure``, done in the file, succeeded before) come last, with the reason.
@@ -127,7 +171,7 @@ def plan(tasks: Sequence[Task], now: float, done: Iterable[str] = (), *, fifo: b
     ready: list[tuple[float, int]] = []
     lines: list[Planned] = []
     left_out: list[Planned] = []
-    declared = [_scored(task, now) for task in tasks]
+    declared = [_scored(task, now, retry) for task in tasks]
     ended |= {task.id: Outcome.GOOD for task in tasks if task.status == "done"}
     before = frozenset(ended)
 
@@ -167,11 +211,11 @@ def plan(tasks: Sequence[Task], now: float, done: Iterable[str] = (), *, fifo: b
     return lines + left_out
 
 
-def _scored(task: Task, now: float) -> Scored:
+def _scored(task: Task, now: float, retry: RetryPolicy) -> Scored:
     return Scored(
         priority=task.priority,
         created_at=min(now, task.created_at) if task.created_at is not None else now,
-        retries_left=task.retries_allowed,
+        retries_left=retry.allowed(task),
         has_timeout=task.timeout_seconds is not None,
         dependencies=len(task.dependencies),
     )

@@ -142,7 +142,7 @@ def _create(scheduler: Scheduler, task: Task, generation: int, *, done: bool) ->
         cause=Cause.DONE_IN_FILE if done else "",
         created_at=min(now, task.created_at) if task.created_at is not None else now,
         priority=task.priority,
-        retries_left=task.retries_allowed,
+        retries_left=scheduler.policy.retry.allowed(task),
     )
     scheduler.ledger.insert(entry)
     scheduler.ledger.adopt(entry, restored=False)
@@ -171,6 +171,7 @@ def _entry_of(row: Stored) -> Entry:
 def _history(row: Stored) -> dict[str, object]:
     return {
         "finished_at": row.finished_at,
+        "retry_at": row.retry_at,
         "duration_s": row.duration,
         "error": row.error,
         "exit_code": row.exit_code,

@@ -104,7 +104,7 @@ class Ledger:
         added = ev.TaskAdded(
             task_id=entry.id, key=entry.key, task=entry.task, generation=entry.generation, state=entry.state,
             cause=entry.cause, attempt=entry.attempt, score_base=entry.scored.base(), created_at=entry.created_at,
-            restored=restored, **fields,  # type: ignore[arg-type]  # the caller names fields of TaskAdded
+            manual=entry.manual, retries_left=entry.retries_left, restored=restored, **fields,  # type: ignore[arg-type]  # the caller names fields of TaskAdded
         )  # fmt: skip
         self.outbox.events.append(added)
 
@@ -130,8 +130,11 @@ class Ledger:
         if entry.state is not State.QUEUED:
             self.move(entry, State.QUEUED)
         entry.ready_at = self.clock.time()
-        score = score_at(entry.scored.base(), entry.ready_at)
-        self.outbox.events.append(ev.TaskQueued(task_id=entry.id, key=entry.key, score=round(score, 4), reason=reason))
+        base = entry.scored.base()
+        score = round(score_at(base, entry.ready_at), 4)
+        self.outbox.events.append(
+            ev.TaskQueued(task_id=entry.id, key=entry.key, score=score, score_base=base, reason=reason)
+        )
 
     def hold(self, entry: Entry, cause: Cause, *, by_user: bool = False) -> None:
         """The task waits for the user."""
@@ -231,6 +234,7 @@ class Ledger:
             ev.TaskRetryScheduled(
                 task_id=entry.id, key=entry.key, attempt=entry.attempt, delay_s=round(delay, 3), error=result.error,
                 retries_left=entry.retries_left, duration_s=result.duration, cause=result.cause,
+                outcome=result.outcome, tokens=result.tokens,
             )
         )  # fmt: skip
 

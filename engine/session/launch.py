@@ -106,7 +106,11 @@ class Launched:
 
     reply: LaunchReply
     process: subprocess.Popen[bytes]
-    """Not to be waited for by those who want it to outlive them."""
+    """Of those who wait for it; the others `disown` it."""
+
+    def disown(self) -> None:
+        """Let it outlive this process: nobody here will wait for it."""
+        self.process.returncode = 0  # or Popen warns of a child that was forgotten
 
 
 def launch_engine(request: RunRequest, *, entry: Sequence[str] = ()) -> Launched:

@@ -40,16 +40,33 @@ def _clean(line: bytes) -> str:
     return sanitise(text.rpartition("\r")[2])
 
 
-async def printed_lines(reply: Reply, *, start: int = 0) -> AsyncIterator[list[str]]:
-    """The lines behind a reply to `FindLog`, in groups; of its log file only what stands behind byte `start`."""
-    cutter = LineCutter()
+async def printed_lines(reply: Reply) -> AsyncIterator[list[str]]:
+    """The lines behind a reply to `FindLog`, in groups; none where its log file does not exist yet."""
+    follower = LogFollower()
     path = reply.data.get("path")
     if path:
-        async with aiofiles.open(path, "rb") as file:
-            await file.seek(start)
-            while chunk := await file.read(_CHUNK):
-                yield cutter.feed(chunk)
+        async for lines in follower.read(path):
+            yield lines
     else:
-        yield cutter.feed(reply.data.get("output") or b"")
-    if rest := cutter.end():
+        yield follower.cutter.feed(reply.data.get("output") or b"")
+    if rest := follower.cutter.end():
         yield rest
+
+
+class LogFollower:
+    """Reads a log file that grows. State: how far it has read, and what it has of the last line."""
+
+    def __init__(self) -> None:
+        self.cutter = LineCutter()
+        self._offset = 0
+
+    async def read(self, path: str) -> AsyncIterator[list[str]]:
+        """The lines that were completed since the last time, in groups."""
+        try:
+            async with aiofiles.open(path, "rb") as file:
+                await file.seek(self._offset)
+                while chunk := await file.read(_CHUNK):
+                    self._offset += len(chunk)
+                    yield self.cutter.feed(chunk)
+        except FileNotFoundError:
+            return

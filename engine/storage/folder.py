@@ -6,9 +6,7 @@ FIFOs, folders in the place of files) is refused before it is opened, with one l
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
 import secrets
 import stat
 from contextlib import suppress
@@ -17,7 +15,6 @@ from pathlib import Path
 
 from ..errors import StateFolderError
 
-_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _OURS = frozenset({"state.db", "engine.lock", "engine.log", "logs", "progress"})
 """Names by which an existing folder is known to be a state folder."""
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -163,9 +160,3 @@ def sync_folder(path: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
-
-
-def safe_name(task_id: str) -> str:
-    """A file name for any id: at most 80 harmless characters and a short hash, so that two ids never share one."""
-    plain = _UNSAFE.sub("_", task_id).lstrip(".-")[:80] or "task"
-    return f"{plain}-{hashlib.sha256(task_id.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"

@@ -1,7 +1,8 @@
 """The check of one task as it stands in a file: every field by itself, then what they mean together.
 
 One table says which fields exist and how each is read; a reader returns the value for `Task`, or raises `FieldError` with what would be
-right. It is a table of functions and not a validation library because 100,000 tasks are checked before the first one starts.
+right. It is a table of functions and not a validation library because 100,000 tasks are checked before the first one starts. It is
+longer than other modules because the table and its small readers belong together.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import msgspec
 
@@ -69,12 +69,20 @@ class Priority:
     NORMAL = 200.0
     HIGH = 300.0
     CRITICAL = 400.0
-    NAMES: dict[str, float] = {"low": LOW, "normal": NORMAL, "medium": NORMAL, "high": HIGH, "critical": CRITICAL}
+    NAMES: ClassVar[dict[str, float]] = {
+        "low": LOW,
+        "normal": NORMAL,
+        "medium": NORMAL,
+        "high": HIGH,
+        "critical": CRITICAL,
+    }
 
 
 AGENT_KINDS = ("codex", "claude", "acp", "simulated")
 """Kinds whose work is a prompt: they use tokens, and retry three times unless told otherwise."""
 KINDS = ("shell", "python", *AGENT_KINDS)
+AGENT_RETRIES = 3
+"""Attempts of an agent's task after the first that failed, unless a setting or the task says otherwise."""
 
 RunIf = Literal["success", "failure", "always"]
 Restart = Literal["on-crash", "never"]
@@ -144,12 +152,11 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """Whether a stored result may stand in for running it (only where the task says so)."""
         return self.cache or bool(self.inputs) or bool(self.outputs)
 
-    @property
-    def retries_allowed(self) -> int:
-        """How many attempts may follow a first one that failed: its own limit, else 3 for agents and 0 for the rest."""
+    def retries_allowed(self, for_agents: int = AGENT_RETRIES) -> int:
+        """How many attempts may follow a first one that failed: its own limit, else `for_agents` for agents and 0 for the rest."""
         if self.max_retries is not None:
             return self.max_retries
-        return 3 if self.is_agent else 0
+        return for_agents if self.is_agent else 0
 
     @property
     def worker_key(self) -> str:

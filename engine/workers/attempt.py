@@ -57,9 +57,7 @@ class Attempt:
         self._shop = shop
         self._warm = warm
         self._redactor = stream_redactor(shop.secrets, work.set_env)
-        self._sink = OutputSink(
-            shop.logs, work.log or f"{work.key}-{work.attempt}.log", shop.log_max_bytes, self._redactor
-        )
+        self._sink: OutputSink | None = None  # made with the first byte: many calls print nothing
         self._job: Job | None = None
         self._watching: frozenset[int] = frozenset()
         self._output = -1

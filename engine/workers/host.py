@@ -304,8 +304,7 @@ class Host:
         summary_due = attempt.summary_due()
         printed = summary_due is not None and now >= summary_due and len(self._out) < _OUT_LIMIT
         if not self._said_started and (printed or now - attempt.began >= _COALESCE_SECONDS):
-            self._flush_results()
-            self._said_started = True
+            self._said_started = True  # results of those before it are older, so they went out above
             self._send(Started(attempt.work.key, attempt.work.attempt, attempt.started_at))
         if printed:
             self._send(Output(attempt.work.key, attempt.work.attempt, attempt.take_summary()))

@@ -132,8 +132,8 @@ class Pong(msgspec.Struct, frozen=True, tag="pong", array_like=True):
 FromHost = Hello | Started | Output | Results | Recalled | Pong
 
 _encoder = msgspec.msgpack.Encoder()
-_to_host = msgspec.msgpack.Decoder(ToHost)
-_from_host = msgspec.msgpack.Decoder(FromHost)
+_to_host: msgspec.msgpack.Decoder[ToHost] = msgspec.msgpack.Decoder(ToHost)
+_from_host: msgspec.msgpack.Decoder[FromHost] = msgspec.msgpack.Decoder(FromHost)
 
 
 def encode(message: ToHost | FromHost) -> bytes:

@@ -317,13 +317,15 @@ class MainScreen(TaskActions):
         self.board.focus()
 
     def action_back(self) -> None:
-        """Esc: one step back: zoom, then the filter line and the filter, then the marks, then the board."""
+        """Esc: one step back: the open filter line, then zoom, then the filter, then the marks, then the board."""
         box = self._filter
-        if self.has_class("-zoom"):
-            self.action_zoom()
-        elif box.value or box.has_class("-open"):
+        if box.has_class("-open"):
             box.value = ""
             self._close_filter()
+        elif self.has_class("-zoom"):
+            self.action_zoom()
+        elif box.value:
+            box.value = ""
         elif not self.board.clear_marks():
             self.board.focus()
 

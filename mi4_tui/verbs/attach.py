@@ -38,4 +38,6 @@ async def _run_attached(request: RunRequest) -> int:
 
     settings = read_settings(request).settings
     async with reach(request, view=View(), stored=False) as reached:
-        return await run_app(reached.session, settings=settings, folder=Path(request.cwd))
+        return await run_app(
+            reached.session, settings=settings, folder=Path(request.cwd), state_folder=Path(request.folder)
+        )

@@ -133,7 +133,7 @@ def open_app(request: RunRequest) -> int:
         asyncio.run(add_to_running(request))
     except SessionLostError:
         try:
-            launch_engine(with_default_files(request))
+            launch_engine(with_default_files(request)).disown()
         except EngineRunningError:  # another one was faster
             asyncio.run(add_to_running(request))
     return run_attached(request)

@@ -216,7 +216,7 @@ def test_an_engine_that_dies_is_told(program, processes, terminal):
     shown = terminal(120, 40)
     shown.type(" ".join(program.command("backlog.json", "-j", "2")))
     shown.shows("busy-1")
-    lock = json.loads((program.state / "lock").read_text())
+    lock = json.loads((program.state / "engine.lock").read_text())
 
     os.kill(lock["pid"], signal.SIGKILL)
 

@@ -253,9 +253,17 @@ def test_verbs_on_tasks_that_do_not_exist(program):
         assert one_line(done), verb
 
 
-def test_attach_without_an_engine(program):
+@pytest.mark.parametrize(
+    ("verb", "status", "fragment"),
+    [("stop", 1, "no engine"), ("pause", 1, "no engine"), ("status", 73, ".mi4"), ("release", 73, ".mi4")],
+)
+def test_verbs_where_nothing_has_run(program, verb: str, status: int, fragment: str):
+    assert_clear(program.run(verb), status, [fragment])
+    assert not program.state.exists()
+
+
+def test_attach_without_a_terminal(program):
     done = program.run("attach")
 
-    assert done.returncode != 0
-    assert "no engine" in done.stderr
+    assert_clear(done, 64, ["terminal"])
     assert one_line(done)

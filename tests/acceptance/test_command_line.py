@@ -174,10 +174,12 @@ def test_terminate_drains_with_its_own_status(program):
 
 
 def test_fail_fast(program):
-    run = program.start(program.write([shell("bad", "exit 1"), shell("later", "true")]), "-j", "1", "--fail-fast")
+    """What runs is cancelled too, also what was given to a worker in the moment in which the failure became durable."""
+    later = [shell(f"later-{i}", "sleep 300") for i in range(4)]
+    run = program.start(program.write([shell("bad", "exit 1"), *later]), "-j", "2", "--fail-fast")
 
     assert run.join() == 1
-    assert run.states() == {"bad": "failed", "later": "cancelled"}
+    assert run.states() == {"bad": "failed", **{task["id"]: "cancelled" for task in later}}
 
 
 def test_verbs_from_another_terminal(program):
@@ -233,8 +235,9 @@ def test_report_numbers_equal_those_of_the_run(program):
     assert {"schema_version", "timestamp", "run", "settings", "bottlenecks", "recommendations"} <= set(written)
     assert (report.stat().st_mode & 0o777) == 0o600
 
-    stored = json.loads(program.run("report").stdout)
+    stored = json.loads(program.run("report", "--format", "json").stdout)
     assert stored["current_metrics"]["tasks_completed"] == 2
+    assert {task["id"]: task["state"] for task in stored["tasks"]} == run.states()
 
 
 def test_state_is_private(program):

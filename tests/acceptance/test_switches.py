@@ -123,9 +123,11 @@ def test_metrics(program):
     file = program.write([shell("t", "true")])
     report = program.folder / "report.json"
 
-    def cpu(**settings: str) -> object:
+    def metrics(**settings: str) -> dict[str, object] | None:
         assert program.start(file, "--rerun", "--report", report, env=switched(**settings)).join() == 0
-        return json.loads(report.read_text())["current_metrics"]["memory_usage"]
+        return json.loads(report.read_text())["current_metrics"]
 
-    assert cpu()
-    assert not cpu(MONITORING__ENABLE_METRICS="false")
+    measured = metrics()
+    assert measured is not None
+    assert measured["tasks_completed"] == 1
+    assert metrics(MONITORING__ENABLE_METRICS="false") is None

@@ -206,6 +206,16 @@ async def test_running_again_keeps_what_is_done_unless_told(folder):
     assert anew.submission.accepted == ["a", "b"]
 
 
+async def test_running_again_what_is_all_done_ends_at_once(folder):
+    name = write(folder, shell("a"))
+    await run_foreground(request_in(folder, name), Recorder())
+    again = Recorder()
+    async with asyncio.timeout(30):
+        assert await run_foreground(request_in(folder, name), again) == 0
+    assert again.finished.already_done == 1
+    assert again.states() == {}
+
+
 async def test_without_a_file_open_work_is_resumed(folder):
     async with reach(request_in(folder), create=True) as reached:
         await reached.session.ask(AddTasks(tasks=(make_task("left", kind="shell", command=("true",)),)))
@@ -327,7 +337,7 @@ async def test_a_second_engine_is_refused_with_the_pid_of_the_first(folder):
 
 async def test_one_signal_finishes_what_runs(folder, monkeypatch):
     signals = []
-    monkeypatch.setattr("engine.foreground.StopSignals", lambda note: signals.append(StopSignals(note)) or signals[0])
+    monkeypatch.setattr("engine.foreground.StopSignals", lambda note: signals.append(StopSignals(note)) or signals[-1])
     recorder = Recorder()
 
     def stop_at_the_first(event):
@@ -345,9 +355,21 @@ async def test_one_signal_finishes_what_runs(folder, monkeypatch):
     assert resumed.finished.succeeded == 4
 
 
+async def test_a_signal_during_the_start_starts_nothing(folder, monkeypatch):
+    recorder, signals = Recorder(), []
+    monkeypatch.setattr("engine.foreground.StopSignals", lambda note: signals.append(StopSignals(note)) or signals[-1])
+    recorder.begins = lambda projection: signals[0].receive(signal.SIGINT)
+    name = write(folder, shell("a", "touch ran"))
+    async with asyncio.timeout(30):
+        assert await run_foreground(request_in(folder, name), recorder) == 130
+    assert not (folder / "ran").exists()
+    async with asyncio.timeout(30):
+        assert await run_foreground(request_in(folder), Recorder()) == 0
+
+
 async def test_two_signals_cancel_what_runs(folder, monkeypatch):
     signals = []
-    monkeypatch.setattr("engine.foreground.StopSignals", lambda note: signals.append(StopSignals(note)) or signals[0])
+    monkeypatch.setattr("engine.foreground.StopSignals", lambda note: signals.append(StopSignals(note)) or signals[-1])
     recorder = Recorder()
 
     def stop_twice(event):

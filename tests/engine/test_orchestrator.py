@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -111,7 +112,7 @@ async def test_a_task_that_prints_is_summarised_and_its_output_found(make) -> No
         row = orchestrator.projection.row("a")
 
         assert row.lines == 1001
-        text = reply.data["output"] or open(reply.data["path"], "rb").read()
+        text = reply.data["output"] or Path(reply.data["path"]).read_bytes()
         assert text.startswith(b"1\n2\n")
         assert text.endswith(b"done 100%\n")
 
@@ -226,7 +227,7 @@ async def test_an_agent_task_without_an_agent_takes_nothing_in(make) -> None:
 
 async def test_an_impossible_graph_is_refused_whole(make) -> None:
     async with make() as orchestrator:
-        with pytest.raises(TaskFileError, match="cycle|a -> b -> a"):
+        with pytest.raises(TaskFileError, match="a -> b -> a"):
             await orchestrator.submit([shell("a", dependencies=("b",)), shell("b", dependencies=("a",))])
 
         assert not orchestrator.projection.rows

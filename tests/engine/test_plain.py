@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -53,7 +54,9 @@ def reporter(kind=PlainReporter, **options):
 
 
 def finished(**fields):
-    return TaskFinished(**{"task_id": "build", "key": 1, "state": "succeeded", "attempt": 1, "duration_s": 1.234, **fields})
+    return TaskFinished(
+        **{"task_id": "build", "key": 1, "state": "succeeded", "attempt": 1, "duration_s": 1.234, **fields}
+    )
 
 
 def records(lines):
@@ -65,7 +68,14 @@ def records(lines):
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.0, "0.00 s"), (0.4249, "0.42 s"), (12.34, "12.3 s"), (200.2, "3 min 20 s"), (7500, "2 h 5 min"), (59.96, "60.0 s")],
+    [
+        (0.0, "0.00 s"),
+        (0.4249, "0.42 s"),
+        (12.34, "12.3 s"),
+        (200.2, "3 min 20 s"),
+        (7500, "2 h 5 min"),
+        (59.96, "60.0 s"),
+    ],
 )
 def test_durations_as_people_read_them(value, text):
     assert seconds(value) == text
@@ -82,8 +92,14 @@ def test_the_summary_leaves_out_what_is_zero():
     [
         ({}, "succeeded  build  1.23 s"),
         ({"cached": True, "duration_s": 0.0}, "cached     build  0.00 s"),
-        ({"state": "failed", "error": "exit status 3", "attempt": 2}, "failed     build  1.23 s (attempt 2)  exit status 3"),
-        ({"state": "skipped", "cause": "dependency_failed", "duration_s": 0.0}, "skipped    build  0.00 s  dependency failed"),
+        (
+            {"state": "failed", "error": "exit status 3", "attempt": 2},
+            "failed     build  1.23 s (attempt 2)  exit status 3",
+        ),
+        (
+            {"state": "skipped", "cause": "dependency_failed", "duration_s": 0.0},
+            "skipped    build  0.00 s  dependency failed",
+        ),
     ],
 )
 def test_a_line_for_each_task(fields, line):
@@ -97,7 +113,12 @@ def test_results_go_one_way_and_progress_the_other():
     plain, out, err = reporter()
     plain.begins(Projection())
     plain.submitted(Submission(accepted=["a", "b"], already_done=["c"], already_open=["d"], refused={"e": "it runs"}))
-    plain.saw([finished(), TaskRetryScheduled(task_id="b", key=2, attempt=1, delay_s=2.0, retries_left=1, error="exit status 1")])
+    plain.saw(
+        [
+            finished(),
+            TaskRetryScheduled(task_id="b", key=2, attempt=1, delay_s=2.0, retries_left=1, error="exit status 1"),
+        ]
+    )
     plain.ends(RunFinished(succeeded=1))
     assert out == ["already_done c", "succeeded  build  1.23 s", "1 succeeded; 0.00 s"]
     assert err == [
@@ -163,7 +184,9 @@ def test_hostile_text_never_reaches_the_terminal():
         plain.submitted(Submission(accepted=["a"], already_done=[HOSTILE], refused={HOSTILE: HOSTILE}))
         plain.saw([finished(task_id=HOSTILE, state="failed", error=HOSTILE, summary=OutputSummary(tail=(HOSTILE,)))])
         plain.saw([TaskRetryScheduled(task_id=HOSTILE, key=1, attempt=1, delay_s=1, retries_left=1, error=HOSTILE)])
-        plain.saw([TaskAdded(task_id=HOSTILE, key=1, task=make_task(HOSTILE, title=HOSTILE), generation=1, state="queued")])
+        plain.saw(
+            [TaskAdded(task_id=HOSTILE, key=1, task=make_task(HOSTILE, title=HOSTILE), generation=1, state="queued")]
+        )
         plain.printed(HOSTILE, ["fine"])
         said = "\n".join(out + err)
         assert said
@@ -261,7 +284,10 @@ def test_a_plan_in_lines():
 
 
 def test_a_plan_in_json():
-    tasks = [make_task("a", kind="shell", timeout_seconds=5.0, max_retries=2), make_task("b", kind="shell", dependencies=("a",))]
+    tasks = [
+        make_task("a", kind="shell", timeout_seconds=5.0, max_retries=2),
+        make_task("b", kind="shell", dependencies=("a",)),
+    ]
     first, second = (json.loads(line) for line in plan_lines(plan(tasks, 0.0), as_json=True))
     assert first["id"] == "a"
     assert first["score"] == sum(first["terms"].values()) == 200 + 2 * 5 + 20
@@ -408,15 +434,19 @@ def test_a_pipe_that_closes_early_is_quiet(folder):
     )
     read, write = os.pipe()
     os.close(read)
-    done = subprocess.run([sys.executable, "-c", program], stdout=write, stderr=subprocess.PIPE, check=False, cwd=folder)
+    done = subprocess.run(
+        [sys.executable, "-c", program], stdout=write, stderr=subprocess.PIPE, check=False, cwd=folder
+    )
     os.close(write)
     assert (done.returncode, done.stderr) == (1, b"")
 
 
 def test_a_full_disk_under_stdout_is_status_74(folder):
     program = "import sys; from engine.plain import main; sys.exit(main(['tasks.json', '-q']))"
-    with open("/dev/full", "w") as full:
-        done = subprocess.run([sys.executable, "-c", program], stdout=full, stderr=subprocess.PIPE, check=False, cwd=folder)
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", program], stdout=full, stderr=subprocess.PIPE, check=False, cwd=folder
+        )
     assert done.returncode == 74
     assert b"cannot write the output" in done.stderr
 

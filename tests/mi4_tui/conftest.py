@@ -183,7 +183,7 @@ def give_replies(session: FakeSession) -> None:
     session.replies[Explain] = Reply(
         data={
             "score": 224.2,
-            "place": 7,
+            "place": 6,
             "reason": "ready: six tasks are before it",
             "waits_for": [],
             "terms": {

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 import pytest
 
+from engine.errors import Fault, StateFolderError, TaskFileError
 from mi4_tui import cli as command_line
 from mi4_tui.cli import SECTIONS, VERBS, check_identity, cli, main, suggestion
 
@@ -201,7 +202,12 @@ def test_an_engine_of_the_working_folder_is_not_taken(tmp_path):
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
     for command in ([sys.executable, "-m", "mi4_tui"], [str(Path(sys.executable).with_name("mi4-tui"))]):
         done = subprocess.run(
-            [*command, "t.json", "--dry-run"], capture_output=True, text=True, cwd=tmp_path, env=environment, check=False
+            [*command, "t.json", "--dry-run"],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env=environment,
+            check=False,
         )
         assert (done.returncode, done.stderr) == (0, "")
         assert "priority" in done.stdout
@@ -231,16 +237,12 @@ def failing(error, monkeypatch):
 
 
 def test_an_error_of_the_engine_is_its_line_and_status(monkeypatch, capsys):
-    from engine.errors import StateFolderError
-
     failing(StateFolderError("/x cannot be written; name another with --state-dir"), monkeypatch)
     assert main(["x"]) == 73
     assert capsys.readouterr().err == "mi4-tui: /x cannot be written; name another with --state-dir\n"
 
 
 def test_every_fault_has_its_line(monkeypatch, capsys):
-    from engine.errors import Fault, TaskFileError
-
     failing(ExceptionGroup("x", [TaskFileError([Fault("a", 1, "one"), Fault("b", None, "two\x1b[2J")])]), monkeypatch)
     assert main(["x"]) == 65
     first, second = capsys.readouterr().err.splitlines()
@@ -272,6 +274,9 @@ def test_leaving_early_is_quiet(monkeypatch, capsys, error, code):
 def test_python_m_is_the_same_program(tmp_path):
     (tmp_path / "t.json").write_text('[{"id": "a", "kind": "shell", "command": ["true"]}]')
     done = subprocess.run(
-        [sys.executable, "-m", "mi4_tui", "t.json", "--dry-run", "--json"], capture_output=True, cwd=tmp_path, check=True
+        [sys.executable, "-m", "mi4_tui", "t.json", "--dry-run", "--json"],
+        capture_output=True,
+        cwd=tmp_path,
+        check=True,
     )
     assert json.loads(done.stdout)["id"] == "a"

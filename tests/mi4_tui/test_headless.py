@@ -94,7 +94,16 @@ def test_slow_work_is_counted_by_the_minute():
 
 
 def test_the_words_beside_the_bar():
-    counts = {"total": 10, "succeeded": 3, "failed": 1, "timed_out": 1, "skipped": 1, "running": 2, "leased": 1, "queued": 1}
+    counts = {
+        "total": 10,
+        "succeeded": 3,
+        "failed": 1,
+        "timed_out": 1,
+        "skipped": 1,
+        "running": 2,
+        "leased": 1,
+        "queued": 1,
+    }
     assert progress_words(counts, Pace(FakeClock())) == (6, 10, "6/10  3 running  2 failed")
     assert progress_words({}, Pace(FakeClock())) == (0, 0, "0/0  0 running")
 
@@ -139,7 +148,7 @@ def read_all(descriptor):
 def test_a_bar_on_a_terminal_and_results_in_the_file(folder):
     ours, theirs = pty.openpty()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
-    with open("out.txt", "w") as out:
+    with Path("out.txt").open("w") as out:
         run = subprocess.Popen(
             [PROGRAM, "tasks.json", "--no-ui"], stdout=out, stderr=theirs, stdin=subprocess.DEVNULL, env=environment
         )

@@ -145,7 +145,7 @@ def test_nothing_hostile_comes_through(backlog):
 
 
 def test_explanation_gives_each_term_and_their_sum():
-    data = {"terms": {"priority": 200.0, "age": 4.25, "manual": 0.0}, "place": 3, "reason": "ready", "waits_for": ["a"]}
+    data = {"terms": {"priority": 200.0, "age": 4.25, "manual": 0.0}, "place": 2, "reason": "ready", "waits_for": ["a"]}
     text = "\n".join(piece.text for piece in vm.explanation(row(category="docs"), data, NOW))
     for part in ("priority 100-400", "200.0", "4.2", "204.2", "Place 3", "ready", "  a", "docs"):
         assert part in text

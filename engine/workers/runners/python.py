@@ -149,8 +149,12 @@ class PythonJob:
 
     def __init__(self, runner: PythonRunner, child: _WarmChild, work: Work) -> None:
         self._runner = runner
-        self._child = child
         self._work = work
+        self._adopt(child)
+
+    def _adopt(self, child: _WarmChild) -> None:
+        self.child = child
+        """Who makes the call."""
         self.group = child.pid
         self.output = child.output
         self.watched: tuple[int, ...] = (child.channel.fileno(), child.pidfd)
@@ -161,13 +165,13 @@ class PythonJob:
         if reply is not None:
             return self._settle(reply)
         try:
-            pid, status = os.waitpid(self._child.pid, os.WNOHANG)
+            pid, status = os.waitpid(self.child.pid, os.WNOHANG)
         except ChildProcessError:
-            pid, status = self._child.pid, 0
+            pid, status = self.child.pid, 0
         if pid == 0:
             return None
-        self._child.alive = False
-        reply = self._receive() or read_page(self._child.page, self._work.lease)
+        self.child.alive = False
+        reply = self._receive() or read_page(self.child.page, self._work.lease)
         return _outcome(reply) if reply is not None else _ended(status)
 
     def due(self) -> float | None:
@@ -180,29 +184,29 @@ class PythonJob:
 
     def close(self) -> None:
         """Keep the child when it may be used again, else close all of it."""
-        if not self._child.alive:
+        if not self.child.alive:
             self._runner.close()
 
     def _receive(self) -> Reply | None:
         """The answer, when it is complete. A channel that ended is not watched any more: the exit will tell."""
         try:
-            while data := self._child.channel.recv(_RECEIVE, socket.MSG_DONTWAIT):
-                for body in self._child.splitter.feed(data):
+            while data := self.child.channel.recv(_RECEIVE, socket.MSG_DONTWAIT):
+                for body in self.child.splitter.feed(data):
                     reply = _reply_decoder.decode(body)
                     if reply.number == self._work.lease:
                         return reply
         except BlockingIOError:
             return None
         except (OSError, ProtocolError, msgspec.MsgspecError):
-            self._child.end()  # user code wrote into our channel
-        self.watched = (self._child.pidfd,)
+            self.child.end()  # user code wrote into our channel
+        self.watched = (self.child.pidfd,)
         return None
 
     def _settle(self, reply: Reply) -> Outcome | None:
         if reply.stale:
             return self._again()
         if reply.distrust:
-            self._child.end()
+            self.child.end()
         return _outcome(reply)
 
     def _again(self) -> Outcome | None:
@@ -211,7 +215,7 @@ class PythonJob:
         fresh = self._runner.start(self._work)
         if isinstance(fresh, Outcome):
             return fresh
-        self._child, self.group, self.output, self.watched = fresh._child, fresh.group, fresh.output, fresh.watched
+        self._adopt(fresh.child)
         return None
 
 

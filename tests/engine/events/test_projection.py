@@ -267,9 +267,13 @@ class TestGenerations:
         assert list(projection.rows) == [7]
 
     def test_adding_the_same_row_again_replaces_it(self):
-        projection = projection_of(make_added(1, "a"), make_added(1, "a", state="held"))
+        projection = projection_of(make_added(1, "a"))
+        viewer = projection.viewer(View())
+        viewer.take(0.0)
+        projection.apply([make_added(1, "a", state="held")])
         assert nonzero(projection) == {"held": 1, "total": 1}
-        assert projection.viewer(View()).take(0.0).removed is None
+        frame = viewer.take(0.0)
+        assert (frame.removed, [row.state for row in frame.rows]) == (None, ["held"])
 
     def test_a_viewer_that_missed_too_many_removals_starts_afresh(self):
         projection = projection_of(make_added(1, "a"))
@@ -312,9 +316,11 @@ class TestDependencies:
         projection = projection_of(
             make_added(1, make_task("b", dependencies=("a",))), ev.TaskFinished(**about(1, "b", state="cancelled"))
         )
-        projection.apply([make_added(2, "a"), ev.TaskFinished(**about(2, "a", state="succeeded"))])
-        projection.refresh()
         assert projection.row("b").waits_for == ()
+        viewer = projection.viewer(View())
+        viewer.take(0.0)
+        projection.apply([make_added(2, "a"), ev.TaskFinished(**about(2, "a", state="succeeded"))])
+        assert [row.id for row in viewer.take(0.0).rows] == ["a"]
 
 
 class TestWorkers:
@@ -356,13 +362,14 @@ class TestWorkers:
         assert projection.workers["w1"].state == "idle"
         assert projection.workers["w1"].tasks_run == isinstance(end, ev.TaskRetryScheduled)
 
-    def test_a_task_that_comes_back_on_another_worker_leaves_the_first(self):
+    def test_a_task_that_goes_to_another_worker_leaves_the_first(self):
         projection = projection_of(
             *run_of("w1", "w2"), *life_of(1, "a")[:3], ev.TaskLeased(**about(worker="w2", attempt=2))
         )
+        assert {name: row.state for name, row in projection.workers.items()} == {"w1": "idle", "w2": "busy"}
         projection.apply([ev.TaskFinished(**about(worker="w2", attempt=2, state="succeeded"))])
-        assert projection.workers["w2"].tasks_run == 1
-        assert projection.workers["w1"].tasks_run == 0
+        assert {name: row.state for name, row in projection.workers.items()} == {"w1": "idle", "w2": "idle"}
+        assert {name: row.tasks_run for name, row in projection.workers.items()} == {"w1": 0, "w2": 1}
 
     def test_output_of_another_task_is_not_shown_in_its_pane(self):
         projection = projection_of(*run_of("w1"), make_added(2, "b"), *life_of(1, "a")[:4])

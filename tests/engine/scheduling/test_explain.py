@@ -1,6 +1,6 @@
 import pytest
 
-from engine.scheduling.explain import explain, plan
+from engine.scheduling.explain import explain, plan, why_idle
 from engine.tasks.model import Cause, Task
 
 NOW = 1_800_000_000.0
@@ -85,3 +85,29 @@ def test_the_plan_shows_the_terms(task) -> None:
 
     assert line.score == 340
     assert (line.terms.age, line.terms.timeout) == (20, 20)
+
+
+def test_an_idle_worker_says_what_it_waits_for(make_bench, task) -> None:
+    bench = make_bench(workers=2, limits={"build": 1})
+    assert why_idle(bench.scheduler) == "nothing is left to run"
+
+    bench.submit(task("root"), task("x", dependencies=("root",)), task("y", dependencies=("root",)))
+    bench.dispatch()
+    assert why_idle(bench.scheduler) == "2 tasks wait on root"
+
+    bench.submit(task("b1", category="build"), task("b2", category="build"))
+    bench.dispatch()
+    assert "limit of 1" in why_idle(bench.scheduler)
+    bench.scheduler.pause()
+    assert "paused" in why_idle(bench.scheduler)
+
+
+def test_an_idle_worker_names_back_off_and_held_tasks(bench, task) -> None:
+    bench.submit(task("a", max_retries=1), task("b"))
+    bench.dispatch()
+    bench.end("a", "failed")
+    bench.end("b")
+    assert why_idle(bench.scheduler) == "1 task in back-off"
+
+    bench.scheduler.hold(bench.entry("a"))
+    assert why_idle(bench.scheduler) == "1 task held; release to run"

@@ -2,12 +2,12 @@
 
 import pytest
 
-from engine.session.log_text import LineCutter, printed_lines
+from engine.session.log_text import LineCutter, LogFollower, printed_lines
 from engine.session.protocol import Reply
 
 
-async def lines_of(reply, **options):
-    return [line async for lines in printed_lines(reply, **options) for line in lines]
+async def lines_of(reply):
+    return [line async for lines in printed_lines(reply) for line in lines]
 
 
 async def test_small_output_travels_in_the_reply():
@@ -27,10 +27,23 @@ async def test_large_output_is_read_from_its_log(tmp_path):
     assert found[-1] == "line 29999"
 
 
-async def test_a_log_can_be_read_from_the_middle(tmp_path):
-    log = tmp_path / "log"
-    log.write_bytes(b"old\nnew\n")
-    assert await lines_of(Reply(data={"path": str(log)}), start=4) == ["new"]
+async def test_a_log_that_is_not_there_yet_has_no_lines(tmp_path):
+    assert await lines_of(Reply(data={"path": str(tmp_path / "log")})) == []
+
+
+async def test_a_log_that_grows_is_read_once(tmp_path):
+    log, follower = tmp_path / "log", LogFollower()
+
+    async def fresh():
+        return [line async for lines in follower.read(str(log)) for line in lines]
+
+    assert await fresh() == []
+    log.write_bytes(b"one\ntw")
+    assert await fresh() == ["one"]
+    assert await fresh() == []
+    log.write_bytes(b"one\ntwo\nthree")
+    assert await fresh() == ["two"]
+    assert follower.cutter.end() == ["three"]
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])

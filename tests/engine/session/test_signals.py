@@ -27,7 +27,7 @@ def heard():
 
 @pytest.fixture
 def signals(heard):
-    return StopSignals(heard.append, leave=lambda code: heard.append(code))
+    return StopSignals(heard.append, leave=heard.append)
 
 
 def test_first_drains_second_cancels_third_leaves(signals, heard):

@@ -26,7 +26,8 @@ def test_any_other_change_is_another_content(change) -> None:
     [({"kind": "simulated"}, 3), ({"kind": "shell"}, 0), ({"kind": "shell", "max_retries": 7}, 7)],
 )
 def test_agents_retry_three_times_and_commands_not_at_all_unless_told(fields, expected) -> None:
-    assert Task(id="a", **fields).retries_allowed == expected
+    assert Task(id="a", **fields).retries_allowed() == expected
+    assert Task(id="a", kind="simulated").retries_allowed(5) == 5
 
 
 @pytest.mark.parametrize(

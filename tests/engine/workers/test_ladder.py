@@ -63,12 +63,14 @@ def test_dead_children_are_reaped(alone):
     alone(check)
 
 
-@pytest.mark.parametrize("stop", [terminate, kill])
-def test_a_stopped_group_is_ended(stop):
-    process = subprocess.Popen(["sleep", "60"], start_new_session=True)
-    os.kill(process.pid, signal.SIGSTOP)
-    stop(process.pid)
-    assert process.wait(30) == (-signal.SIGTERM if stop is terminate else -signal.SIGKILL)
+@pytest.mark.parametrize(("stop", "status"), [(terminate, 7), (kill, -signal.SIGKILL)])
+def test_a_stopped_group_hears_it(stop, status):
+    script = "trap 'exit 7' TERM; echo ready; while :; do sleep 0.01; done"
+    with subprocess.Popen(["sh", "-c", script], start_new_session=True, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"ready\n"
+        os.killpg(process.pid, signal.SIGSTOP)
+        stop(process.pid)
+        assert process.wait(30) == status
 
 
 def test_a_group_that_is_gone_is_no_error():

@@ -137,6 +137,7 @@ async def test_a_worker_leaves_after_its_share_of_tasks(make_scene, kit):
     names = [result.value["name"] for _, result in scene.listener.results]
     assert names == ["w1.1"] * 3 + ["w1.2"] * 3 + ["w1.3"]
     await kit.until(lambda: scene.pool.statistics().recycled == 2)
+    assert [page.name for page in scene.folder.progress.glob("*.page")] == ["w1.3.page"]
     assert scene.named(WorkerStopped)[0].reason == "had 3 tasks"
     assert scene.named(WorkerStopped)[0].tasks_run == 3
 
@@ -193,9 +194,10 @@ async def test_shrinking_lets_idle_workers_go_at_once_and_busy_ones_after_their_
     scene.pool.resize(1)
 
     await kit.until(lambda: len(scene.pool.workers) == 2)
+    await kit.until(lambda: len(scene.listener.started) == 2)
     assert sum(worker.retiring for worker in busy) == 1
     (tmp_path / "go").touch()
-    await kit.until(lambda: len(scene.pool.workers) == 1)
+    await kit.until(lambda: len(scene.pool.workers) == 1 and len(scene.listener.results) == 2)
     assert [result.outcome for _, result in scene.listener.results] == ["succeeded"] * 2
     assert [planned for *_, planned in scene.listener.lost] == [True, True]
 

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import pytest
@@ -28,14 +29,12 @@ from engine.workers.zygote_protocol import (
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and sub-reapers")
 
-RUN = "zygote-by-hand"
-
 
 class Hand:
     """A zygote and our end of its socket."""
 
     def __init__(self, kit, tmp_path, *, engine_pid: int | None = None, **environ: str):
-        self.kit, self.tmp_path, self.run = kit, tmp_path, f"{RUN}-{tmp_path.name}"
+        self.kit, self.tmp_path, self.run = kit, tmp_path, uuid.uuid4().hex
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.control.settimeout(20)
         env = {**os.environ, "PYTHONPATH": str(kit.HERE), "MI4_RUN": self.run, **environ}

@@ -1,6 +1,8 @@
 """Every key of the board, at two sizes: what the engine is asked and what is seen."""
 
+import asyncio
 import json
+from contextlib import asynccontextmanager
 
 import pytest
 from textual.widgets import Input
@@ -40,7 +42,9 @@ class Flow:
         for key in keys:
             await self.pilot.press(key)
         await self.pilot.pause()
-        await self.app.workers.wait_for_complete([worker for worker in self.app.workers if worker.group == "commands"])
+        asked = [worker for worker in self.app.workers if worker.group == "commands"]
+        if asked:
+            await self.app.workers.wait_for_complete(asked)
         await self.pilot.pause()
 
     @property
@@ -68,12 +72,23 @@ class Flow:
         return self.main.query_one(selector, Lines).text
 
 
-@pytest.fixture(params=SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
-async def flow(request, session, open_app):
+@asynccontextmanager
+async def opened(session, open_app, size):
     app = open_app(session)
-    async with app.run_test(size=request.param) as pilot:
+    async with app.run_test(size=size) as pilot:
         await pilot.pause()
         yield Flow(app, pilot, session)
+
+
+def at_both_sizes(check):
+    """A test of this flow at each size (the app must live in the task of its test, so a fixture will not do)."""
+
+    @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+    async def test(size, session, open_app):
+        async with opened(session, open_app, size) as flow:
+            await check(flow)
+
+    return test
 
 
 async def down(flow):
@@ -298,11 +313,14 @@ async def theme(flow):
 async def palette(flow):
     await flow.press("colon")
     assert type(flow.app.screen).__name__ == "CommandPalette"
-    await flow.press("escape", "ctrl+p", *"pause", "enter")
-    await flow.pilot.pause(0.5)
-    await flow.press("enter")
-    await flow.pilot.pause(0.2)
-    assert flow.commands == [Pause()]
+    await flow.press("escape", "ctrl+p", *"pause")
+    async with asyncio.timeout(20):
+        while not flow.commands:
+            await flow.pilot.pause(0.4)
+            if type(flow.app.screen).__name__ == "CommandPalette":
+                await flow.pilot.press("enter")
+                await flow.pilot.pause(0.4)
+    assert flow.commands[0] == Pause()
 
 
 async def help_(flow):
@@ -353,16 +371,20 @@ def test_every_key_of_the_board_has_a_check():
 
 
 @pytest.mark.parametrize("name", CHECKS)
-async def test_key(flow, name):
-    await CHECKS[name](flow)
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+async def test_key(name, size, session, open_app):
+    async with opened(session, open_app, size) as flow:
+        await CHECKS[name](flow)
 
 
+@at_both_sizes
 async def test_stop_asks_the_engine_and_leaves(flow):
     await flow.press("q", "s")
     assert flow.commands == [StopEngine(now=False)]
     assert flow.app.return_code == 0
 
 
+@at_both_sizes
 async def test_a_refusal_is_told_and_changes_nothing(flow):
     flow.session.replies[Move] = Reply(ok=False, message="[b]task 34[/b] has ended")
     flow.go("34")
@@ -371,6 +393,7 @@ async def test_a_refusal_is_told_and_changes_nothing(flow):
     assert flow.app.orders.undo_steps == 0
 
 
+@at_both_sizes
 async def test_an_action_on_a_cursor_out_of_view_only_shows_it(flow):
     flow.go("31")
     flow.board.scroll_to(y=60, animate=False)
@@ -381,6 +404,7 @@ async def test_an_action_on_a_cursor_out_of_view_only_shows_it(flow):
     assert len(flow.commands) == 1
 
 
+@at_both_sizes
 async def test_pending_shows_at_once_and_goes_with_the_reply(flow):
     flow.go("33")
     seen = []
@@ -406,6 +430,7 @@ async def test_leaving_a_finished_run_asks_nothing(open_app, backlog):
     assert session.commands == []
 
 
+@at_both_sizes
 async def test_the_report_is_not_written_by_the_app(flow):
     await flow.press("E")
     assert list(flow.app.folder.iterdir()) == []

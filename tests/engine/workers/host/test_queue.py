@@ -82,6 +82,20 @@ def test_cancel_of_what_waits_is_a_result(host, tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
+def test_a_result_that_came_before_the_cancel_wins(host, tmp_path, until):
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    work = host.sh(f"read x <{gate}; echo done")
+    host.give(work)
+    host.until(lambda: host.started(work))
+    os.kill(host.pid, signal.SIGSTOP)  # the exit and the cancel reach it together
+    gate.write_text("go\n")
+    until(lambda: not host.marked(), "the task did not end")
+    host.send(Cancel(work.key))
+    os.kill(host.pid, signal.SIGCONT)
+    assert (host.result(work).outcome, host.result(work).output) == ("succeeded", b"done\n")
+
+
 def test_ping_is_answered_while_a_task_runs(host):
     running = host.sh("sleep 60")
     host.give(running)
