@@ -99,6 +99,7 @@ class Orchestrator:
         self._handler: CommandHandler | None = None
         self._observer: Observer | None = None
         self._idle = asyncio.Event()
+        self._announced: ev.RunFinished | None = None
         self._fault: Exception | None = None
         self._closing = asyncio.Event()
         self._session: LocalSession | None = None
@@ -235,7 +236,12 @@ class Orchestrator:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._stack.__aexit__(kind, error, trace)
+        try:
+            await self._stack.__aexit__(kind, error, trace)
+        except BaseExceptionGroup as group:
+            # The task groups inside wrap what the body raised; its caller wrote no task group and wants the error itself.
+            if error is None or _others(group, error):
+                raise
 
     async def _open(self, stack: AsyncExitStack) -> None:
         loop = asyncio.get_running_loop()
@@ -281,7 +287,7 @@ class Orchestrator:
         dispatcher = Dispatcher(scheduler, store, self.bus, self.clock, environ=self._environ)
         self._cache = ResultCache(database, self.settings.cache, self.clock, enabled=policy.caching)
         dispatcher.cache = self._cache
-        dispatcher.on_idle = self._became_idle
+        dispatcher.on_idle = self._is_idle
         dispatcher.on_fault = self._failed
         return dispatcher
 
@@ -396,8 +402,12 @@ class Orchestrator:
             if row.state is State.SUCCEEDED and wanted.get(task_id, row.digest) == row.digest
         }
 
-    def _became_idle(self) -> None:
-        self.bus.publish(self.summary())
+    def _is_idle(self) -> None:
+        """Announce the end of the work, once for each end that differs, and let those go on who wait for it."""
+        summary = self.summary()
+        if summary != self._announced:
+            self._announced = summary
+            self.bus.publish(msgspec.structs.replace(summary))
         self._idle.set()
 
     def _failed(self, error: Exception) -> None:
@@ -442,6 +452,14 @@ class Orchestrator:
                     await self._closing.wait()
             except TimeoutError:
                 continue
+
+
+def _others(group: BaseExceptionGroup[BaseException], error: BaseException) -> bool:
+    """Whether the group holds anything but this error."""
+    return any(
+        _others(inner, error) if isinstance(inner, BaseExceptionGroup) else inner is not error
+        for inner in group.exceptions
+    )
 
 
 def _built(part: T | None) -> T:

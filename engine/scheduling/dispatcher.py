@@ -39,7 +39,7 @@ class Dispatcher:
         """None where only stored state is worked on: then nothing starts."""
         self.cache: ResultCache | None = None
         self.on_idle: Callable[[], None] = lambda: None
-        """Called each time the last of the work has ended and is durable."""
+        """Called after each turn that leaves nothing running and nothing that will start by itself, all of it durable."""
         self.on_fault: Callable[[Exception], None] = lambda error: _log.critical("%s", error)
         """Called when state could not be written for another reason than a full disk; the engine must end."""
         self._store = store
@@ -53,7 +53,6 @@ class Dispatcher:
         self._in_flight = 0
         self._waiting: list[asyncio.Future[None]] = []
         self._timer: asyncio.TimerHandle | None = None
-        self._was_idle = True
         self._closed = False
 
     def start(self, tasks: asyncio.TaskGroup) -> None:
@@ -135,7 +134,8 @@ class Dispatcher:
                 self._spawn(self._ask(entry))
         self._flush()
         self._arm()
-        self._look_idle()
+        if self.idle:
+            self.on_idle()
 
     def _flush(self) -> None:
         """Submit what was decided; without anything to write, carry it out at once if nothing is before it."""
@@ -188,14 +188,6 @@ class Dispatcher:
             delays.append(OVERDUE_SECONDS)
         if delays and self._loop is not None and not self._closed:
             self._timer = self._loop.call_later(min(delays), self.wake)
-
-    def _look_idle(self) -> None:
-        idle = self.idle
-        if idle and not self._was_idle:
-            self._was_idle = True
-            self.on_idle()
-        elif not idle:
-            self._was_idle = False
 
     # What reads files.
 

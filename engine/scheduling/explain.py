@@ -160,7 +160,7 @@ def plan(
     done: Iterable[str] = (),
     *,
     fifo: bool = False,
-    retry: RetryPolicy = RetryPolicy(),
+    retry: RetryPolicy = _DEFAULT_RETRIES,
 ) -> list[Planned]:
     """The order in which tasks would start on one worker if each succeeded; `done` are ids that succeeded before.
 

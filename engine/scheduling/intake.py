@@ -24,7 +24,7 @@ class Submission(msgspec.Struct, kw_only=True):
     """What became of submitted tasks; lists of ids, in file order."""
 
     accepted: list[str] = []
-    """A row was committed, and the task will run."""
+    """A row was committed, and the task will run (or waits to be released, where the file says that it is held)."""
     already_done: list[str] = []
     """It succeeded before with the same content."""
     not_needed: list[str] = []
@@ -122,24 +122,28 @@ def _stays(known: Entry, rerun: bool) -> bool:
 
 
 def _add(scheduler: Scheduler, task: Task, generation: int, outcome: Submission) -> Entry:
-    done = task.status == "done"
-    (outcome.not_needed if done else outcome.accepted).append(task.id)
-    return _create(scheduler, task, generation, done=done)
+    (outcome.not_needed if task.status == "done" else outcome.accepted).append(task.id)
+    return _create(scheduler, task, generation, *_FIRST_STATES.get(task.status, _WAITS))
 
 
 def _next_generation(scheduler: Scheduler, task: Task, known: Entry) -> Entry:
-    return _create(scheduler, task, known.generation + 1, done=False)
+    return _create(scheduler, task, known.generation + 1, *_WAITS)
 
 
-def _create(scheduler: Scheduler, task: Task, generation: int, *, done: bool) -> Entry:
+_WAITS = (State.PENDING, Cause.NONE)
+_FIRST_STATES = {"done": (State.SKIPPED, Cause.DONE_IN_FILE), "held": (State.HELD, Cause.USER)}
+"""Where a task begins whose file does not simply say that it is open."""
+
+
+def _create(scheduler: Scheduler, task: Task, generation: int, state: State, cause: Cause) -> Entry:
     now = scheduler.clock.time()
     entry = Entry(
         key=scheduler.ledger.new_key(),
         task=task,
         digest=task.digest(),
         generation=generation,
-        state=State.SKIPPED if done else State.PENDING,
-        cause=Cause.DONE_IN_FILE if done else "",
+        state=state,
+        cause=cause,
         created_at=min(now, task.created_at) if task.created_at is not None else now,
         priority=task.priority,
         retries_left=scheduler.policy.retry.allowed(task),

@@ -22,9 +22,12 @@ from .records import MAX_DEPTH, UNUSABLE, ExactFloat, name_of, show
 
 MAX_ID = 300
 """Characters of an id: it becomes part of messages and, made safe, of file names."""
+MAX_TEXT = 2**20
+"""Characters of any text of a task; all of a task travels to workers and viewers in one frame."""
 _CALLABLE = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 _DONE = {"done", "closed", "completed"}
 _OPEN = {"open", "todo", "pending"}
+_HELD = {"held"}
 
 Reader = Callable[[Any], Any]
 
@@ -156,6 +159,8 @@ def field_names(target: str) -> list[str]:
 
 def _text(value: Any) -> str:
     if isinstance(value, str):
+        if len(value) > MAX_TEXT:
+            raise FieldError(f"has {len(value):,} characters; the limit is {MAX_TEXT:,}")
         if not value.isascii():
             _check_unicode(value)
         return value
@@ -224,7 +229,9 @@ def _status(value: Any) -> str:
         return "open"
     if text in _DONE:
         return "done"
-    raise FieldError(f"must be open (or todo, pending) or done (or closed, completed), not {name_of(value)}")
+    if text in _HELD:
+        return "held"
+    raise FieldError(f"must be open (or todo, pending), held, or done (or closed, completed), not {name_of(value)}")
 
 
 def _priority(value: Any) -> float:
@@ -358,8 +365,8 @@ def _json_table(value: Any) -> dict[str, Any]:
 
 _READERS: dict[str, Reader] = {
     "id": _id,
-    "title": _text,
-    "description": _text,
+    "title": _system_text,
+    "description": _system_text,
     "status": _status,
     "kind": _one_of(*KINDS),
     "command": _command,

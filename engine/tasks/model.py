@@ -97,7 +97,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     title: str = ""
     description: str = ""
     """What is to be done; for an agent, the prompt."""
-    status: Literal["open", "done"] = "open"
+    status: Literal["open", "held", "done"] = "open"
+    """Held: taken in, and waits until the user releases it. Done: skipped, and satisfies what depends on it."""
     kind: str = ""
     """One of `KINDS`; empty until the default agent is filled in on submission."""
     command: tuple[str, ...] | str | None = None

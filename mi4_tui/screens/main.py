@@ -137,8 +137,8 @@ class MainScreen(TaskActions):
             self._draw_advice()
 
     def settle_soon(self) -> None:
-        """Sort the board again with the next change."""
-        self._sort_due = True
+        """Sort the board now, and again with the next change: the reply may be here before or after what it changed."""
+        self._sort()
         self._sorted_at = 0.0
 
     def _draw_rows(self, change: ViewChanged) -> None:

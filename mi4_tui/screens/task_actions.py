@@ -43,7 +43,7 @@ class TaskActions(Screen[None]):
         raise NotImplementedError
 
     def settle_soon(self) -> None:
-        """Sort the board again with the next change, without waiting."""
+        """Sort the board now and with the next change, without waiting for its turn."""
         raise NotImplementedError
 
     def targets(self) -> list[TaskRow]:

@@ -272,3 +272,44 @@ async def test_the_run_is_announced_from_start_to_end_in_order(make) -> None:
     assert isinstance(record.of(ev.RunFinished)[0], ev.RunFinished)
     seqs = [event.seq for event in record.events]
     assert seqs == sorted(set(seqs))
+
+
+async def test_running_what_is_all_done_ends_at_once_and_is_announced(make) -> None:
+    async with make() as first:
+        await first.run([shell("a")])
+    orchestrator = make()
+    record = EventRecorder(orchestrator.bus)
+    async with orchestrator, asyncio.timeout(20):
+        finished = (await orchestrator.run([shell("a")])).finished
+
+    assert (finished.already_done, finished.succeeded) == (1, 0)
+    assert record.of(ev.RunFinished)[-1].already_done == 1
+
+
+async def test_draining_before_anything_started_ends_at_once(make) -> None:
+    async with make() as orchestrator, asyncio.timeout(20):
+        await orchestrator.submit([shell("a", "sleep 100")])
+        orchestrator.drain()
+        await orchestrator.wait_idle()
+
+
+async def test_what_the_body_raises_comes_out_as_it_is(make) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with make():
+            raise ZeroDivisionError
+
+
+async def test_a_failing_monitor_does_not_stop_the_work(make, monkeypatch) -> None:
+    async with make(monitoring={"interval_seconds": 0.1}) as orchestrator:
+        monkeypatch.setattr(orchestrator._observer, "tick", lambda: 1 / 0)
+        results = await orchestrator.run([shell("a", "sleep 0.3")])
+
+    assert results.finished.succeeded == 1
+
+
+async def test_the_switch_for_metrics_reaches_the_report(make) -> None:
+    async with make(monitoring={"enable_metrics": False}) as orchestrator:
+        await orchestrator.run([shell("a")])
+        report = (await orchestrator.handle(ask.WriteReport())).data["report"]
+
+    assert report["current_metrics"] is None

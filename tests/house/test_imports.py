@@ -106,7 +106,9 @@ def test_help_and_version_answer_without_the_app(option: str, repository: Path):
     assert done.returncode == 0, done.stderr
     answer, _, loaded = done.stdout.rpartition("loaded:")
     assert "mi4-tui" in answer
-    assert set(loaded.split()).isdisjoint({"textual", "rich", "pydantic", "asyncio", "sqlite3"})
+    assert set(loaded.split()).isdisjoint({"textual", "rich"})
+    if option != "run --help":
+        assert set(loaded.split()).isdisjoint({"engine", "pydantic", "asyncio", "sqlite3"})
 
 
 def test_the_engine_never_names_itself(modules):

@@ -186,9 +186,9 @@ async def test_hostile_text_is_shown_as_text(open_app, backlog, keys, size):
 
 async def test_a_hostile_refusal_is_shown_as_text(session, open_app, backlog):
     app = open_app(session)
-    async with app.run_test(size=(120, 40)) as pilot:
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
         await pilot.pause()
-        app.say(backlog.HOSTILE, "error")
+        app.say(backlog.HOSTILE, "error", timeout=60)
         async with asyncio.timeout(20):
             while "[red]markup[/]" not in screen_text(app):
                 await pilot.pause(0.05)
