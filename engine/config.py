@@ -116,6 +116,14 @@ class OrchestrationSettings(Section):
     )
     crash_limit: int = Field(default=3, ge=1, description="Lost workers after which a task fails.")
     recycle_after_tasks: int = Field(default=1000, ge=1, description="Tasks after which a worker process is replaced.")
+    recycle_after_seconds: float = Field(
+        default=3600.0,
+        ge=0,
+        description="Age in seconds at which a worker process is replaced, after its task; 0 is never.",
+    )
+    recycle_above_bytes: Size = Field(
+        default=2**30, description="Memory above which a worker process, with all below it, is replaced after its task."
+    )
     max_prefetch: int = Field(
         default=256, ge=1, le=4096, description="Tasks that may wait in a worker; 1 turns it off."
     )
@@ -228,6 +236,8 @@ class EffectiveSetting:
     description: str
     allowed: str
     """What may stand there, in words."""
+    is_size: bool = False
+    """Whether the value is a number of bytes, which may also be written as ``64MiB``."""
 
 
 @dataclass
@@ -280,10 +290,21 @@ def effective_settings(loaded: LoadedSettings) -> list[EffectiveSetting]:
             source=loaded.sources[f"{section}.{key}"],
             description=info.description or "",
             allowed=_allowed(info),
+            is_size=_Size in info.metadata,
         )
         for section, model in _sections()
         for key, info in model.model_fields.items()
     ]
+
+
+def default_settings() -> list[EffectiveSetting]:
+    """Every setting as it is where nobody sets it."""
+    return effective_settings(LoadedSettings(Settings.model_construct(), dict.fromkeys(_field_names(), "default")))
+
+
+def describe_sections() -> dict[str, str]:
+    """What each section is about, by name, in order."""
+    return {name: (model.__doc__ or "").strip() for name, model in _sections()}
 
 
 def _sections() -> Iterator[tuple[str, type[Section]]]:

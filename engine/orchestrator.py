@@ -379,6 +379,8 @@ class Orchestrator:
             reuse=self.settings.codex.enable_process_reuse,
             idle_seconds=chosen.worker_timeout,
             recycle_after_tasks=chosen.recycle_after_tasks,
+            recycle_after_seconds=chosen.recycle_after_seconds,
+            recycle_above_bytes=chosen.recycle_above_bytes,
             grace_seconds=chosen.kill_grace_seconds,
             log_max_bytes=self.settings.storage.log_max_bytes,
             preload=tuple(chosen.preload),

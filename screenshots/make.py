@@ -42,15 +42,15 @@ async def drawn(state: Path) -> list[Path]:
         await pilot.pause(0.8)
         for name, size, keys in (
             ("app", (140, 45), ()),
-            ("app-120x40", (120, 40), ()),
+            ("why", (120, 40), ("j", "j", "j", "i")),
+            ("app-120x40", (120, 40), ("escape", "g")),
             ("app-80x24", (80, 24), ()),
-            ("why", (120, 40), ("g", "j", "j", "j", "i")),
-            ("log", (120, 40), ("escape", "g", "l")),
+            ("log", (120, 40), ("l",)),
             ("help", (120, 40), ("escape", "question_mark")),
         ):
             await pilot.resize_terminal(*size)
             await pilot.press(*keys)
-            await pilot.pause(0.6)
+            await pilot.pause(0.3)
             path = HERE / f"{name}.svg"
             path.write_text(steady(app.export_screenshot(title="mi4-tui sample_tasks/tour.yaml")), encoding="utf-8")
             written.append(path)

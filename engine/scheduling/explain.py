@@ -164,7 +164,8 @@ def plan(
 ) -> list[Planned]:
     """The order in which tasks would start on one worker if each succeeded; `done` are ids that succeeded before.
 
-    Tasks that would not run (``run_if: failure``, done in the file, succeeded before) come last, with the reason.
+    Tasks that would not run (``run_if: failure``, held or done in the file, succeeded before) come last, with the reason, after those
+    that wait for a held one.
     """
     ended: dict[str, Outcome] = dict.fromkeys(done, Outcome.GOOD)
     waiting = Dependencies()
@@ -196,6 +197,8 @@ def plan(
         if task.id in ended:
             why = "done in the file" if task.status == "done" else "already done"
             left_out.append(line(index, f"would not run: {why}"))
+        elif task.status == "held":
+            left_out.append(line(index, "would not run: held in the file until it is released"))
         else:
             judge(index, waiting.add(index, task.dependencies, task.run_if, ended.get))
     while ready or skipped:
@@ -208,7 +211,9 @@ def plan(
         ended[over] = outcome
         for key, verdict in waiting.ended(over, outcome):
             judge(key, verdict)
-    return lines + left_out
+    listed = {planned.id for planned in lines + left_out}
+    behind = [line(index) for index, task in enumerate(tasks) if task.id not in listed]
+    return lines + behind + left_out
 
 
 def _scored(task: Task, now: float, retry: RetryPolicy) -> Scored:

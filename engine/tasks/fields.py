@@ -70,7 +70,7 @@ def _read_fields(record: Mapping[str, Any], values: dict[str, Any]) -> list[tupl
         if raw is UNUSABLE:
             faults.append((name, ""))
         elif name not in FIELDS:
-            faults.append((name, _unknown(name)))
+            faults.append((name, unknown_field(name)))
         else:
             target, read = FIELDS[name]
             if target != name and record.get(target) is not None:
@@ -83,7 +83,8 @@ def _read_fields(record: Mapping[str, Any], values: dict[str, Any]) -> list[tupl
     return faults
 
 
-def _unknown(name: str) -> str:
+def unknown_field(name: str) -> str:
+    """What is wrong with a field of this name."""
     near = difflib.get_close_matches(name.lower(), FIELDS, n=1)
     hint = f"did you mean {near[0]!r}?" if near else "what only you need belongs in 'meta'"
     return f"unknown field {show(name)}; {hint}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from .model import Task
@@ -79,3 +79,56 @@ def _cycles(graph: dict[str, tuple[str, ...]]) -> Iterator[list[str]]:
                     del path[task_id]
             elif step in graph and step not in finished and step != here:
                 path[step] = iter(graph[step])
+
+
+def circles(graph: Mapping[str, Sequence[str]]) -> list[list[str]]:
+    """The groups of tasks that can never run because each waits, by whatever way, for all of its group; ids outside `graph` do not count.
+
+    Tarjan's strongly connected components, without recursion; each in the order of `graph`.
+    """
+    order: dict[str, int] = {}
+    low: dict[str, int] = {}
+    trail: list[str] = []
+    on_trail: set[str] = set()
+    found: list[list[str]] = []
+    for start in graph:
+        if start in order:
+            continue
+        order[start] = low[start] = len(order)
+        trail.append(start)
+        on_trail.add(start)
+        path: list[tuple[str, Iterator[str]]] = [(start, iter(graph[start]))]
+        while path:
+            here, steps = path[-1]
+            step = next(steps, None)
+            if step is None:
+                path.pop()
+                if path:
+                    above = path[-1][0]
+                    low[above] = min(low[above], low[here])
+                if low[here] == order[here]:
+                    found.append(_component(here, trail, on_trail))
+            elif step in order:
+                if step in on_trail:
+                    low[here] = min(low[here], order[step])
+            elif step in graph:
+                order[step] = low[step] = len(order)
+                trail.append(step)
+                on_trail.add(step)
+                path.append((step, iter(graph[step])))
+    return [sorted(group, key=order.__getitem__) for group in found if len(group) > 1 or group[0] in graph[group[0]]]
+
+
+def _component(last: str, trail: list[str], on_trail: set[str]) -> list[str]:
+    group: list[str] = []
+    while not group or group[-1] != last:
+        group.append(trail.pop())
+    on_trail.difference_update(group)
+    return group
+
+
+def circle_path(graph: Mapping[str, Sequence[str]], group: Collection[str]) -> str:
+    """One way through a group of `circles`, as ``a -> b -> a``."""
+    members = set(group)
+    inside = {task_id: tuple(step for step in graph[task_id] if step in members) for task_id in group}
+    return _path(next(_cycles(inside), [*group]))

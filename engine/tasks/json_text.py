@@ -10,9 +10,23 @@ import json
 import math
 import re
 from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
-from .records import INT_RANGE, MAX_DEPTH, UNUSABLE, ExactFloat, Places, Records, records_of, show
+from .records import (
+    INT_RANGE,
+    MAX_DEPTH,
+    MAX_LINE,
+    UNUSABLE,
+    ExactFloat,
+    Places,
+    Records,
+    bad_number,
+    records_of,
+    show,
+    too_long,
+)
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},:]|[^\s\[\]{},:"]+', re.DOTALL)
 _DEEP = f"nested deeper than {MAX_DEPTH} levels"
@@ -43,7 +57,7 @@ class _StrictDecoder:
         return table
 
     def _constant(self, text: str) -> Any:
-        self.noticed.append(_bad_number(text))
+        self.noticed.append(bad_number(text))
         return UNUSABLE
 
     def _float(self, text: str) -> Any:
@@ -56,40 +70,142 @@ class _StrictDecoder:
         return int(text) if _fits(text) else self._constant(text)
 
 
-def read_json(text: str) -> Records:
-    """All tasks of a JSON document."""
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A JSON text that was decoded as one value, or why it could not be."""
+
+    text: str
+    root: Any = None
+    noticed: bool = False
+    """Whether something in it is wrong all the same; a scan finds out what."""
+    faults: tuple[tuple[int | None, str], ...] = ()
+    """Why there is no value."""
+    more: bool = False
+    """Whether more text follows a first value."""
+
+    def records(self) -> Records:
+        """The tasks of the document, strictly."""
+        if self.faults:
+            return Records(faults=[*self.faults])
+        items, wrong = records_of(self.root)
+        faults: list[tuple[int | None, str]] = [(1, wrong)] if wrong else []
+        if self.noticed:
+            faults += _Scan(self.text).faults
+        return Records(items, faults, lambda: _Scan(self.text).places)
+
+    def scan(self) -> list[tuple[int | None, str]]:
+        """All that was noticed, with lines."""
+        return _Scan(self.text).faults if self.noticed else []
+
+
+def decode_document(text: str) -> Document:
+    """Decode one JSON value."""
     decoder = _StrictDecoder()
     try:
-        root = decoder.decode(text)
+        return Document(text, decoder.decode(text), bool(decoder.noticed))
     except json.JSONDecodeError as error:
-        return Records(faults=[(error.lineno, _syntax(error))])
+        return Document(text, faults=((error.lineno, _syntax(error)),), more=error.msg == "Extra data")
     except RecursionError:
-        return Records(faults=_Scan(text).faults or [(None, _DEEP)])
-    items, wrong = records_of(root)
-    faults: list[tuple[int | None, str]] = [(1, wrong)] if wrong else []
-    if decoder.noticed:
-        faults += _Scan(text).faults
-    return Records(items, faults, lambda: _Scan(text).places)
+        return Document(text, faults=tuple(_Scan(text).faults or [(None, _DEEP)]))
+
+
+def read_json(text: str) -> Records:
+    """All tasks of a JSON document."""
+    return decode_document(text).records()
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of JSON Lines that is not blank."""
+
+    number: int
+    value: Any
+    faults: tuple[str, ...] = ()
+    readable: bool = True
+    """Whether `value` is what the line says; else only `faults` are."""
+
+
+def decode_lines(text: str) -> Iterator[Line]:
+    """Decode line by line; a bad one does not hide the next."""
+    decoder = _StrictDecoder()
+    for number, line in enumerate(text.split("\n"), 1):
+        if len(line) > MAX_LINE:
+            yield Line(number, None, (too_long(len(line)),), readable=False)
+        elif line.strip():
+            try:
+                value = decoder.decode(line)
+                yield Line(number, value, tuple(decoder.noticed))
+            except json.JSONDecodeError as error:
+                yield Line(number, None, (_syntax(error, place=f" at column {error.colno}"),), readable=False)
+            except RecursionError:
+                yield Line(number, None, (_DEEP,), readable=False)
 
 
 def read_json_lines(text: str) -> Records:
-    """One task a line; blank lines are skipped, and a bad line does not hide the next one."""
-    decoder = _StrictDecoder()
+    """One task a line; blank lines are skipped."""
+    return records_of_lines(decode_lines(text))
+
+
+def records_of_lines(lines: Iterable[Line]) -> Records:
+    """The tasks of decoded lines, strictly."""
     records = Records()
-    lines: Places = []
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            records.items.append(decoder.decode(line))
-            lines.append({"": number})
-            records.faults += [(number, message) for message in decoder.noticed]
-        except json.JSONDecodeError as error:
-            records.faults.append((number, _syntax(error, place=f" at column {error.colno}")))
-        except RecursionError:
-            records.faults.append((number, _DEEP))
-    records.locate = lambda: lines
+    places: Places = []
+    for line in lines:
+        records.faults += [(line.number, message) for message in line.faults]
+        if line.readable:
+            records.items.append(line.value)
+            places.append({"": line.number})
+    records.locate = lambda: places
     return records
+
+
+# Values that know where they stand
+
+
+class Located(dict[str, Any]):
+    """An object of a document; `number` counts the objects in the order of their ends."""
+
+    __slots__ = ("number",)
+    number: int
+
+
+_BRACES = re.compile(r'"(?:[^"\\]|\\.)*"|[{}]', re.DOTALL)
+
+
+def decode_located(text: str) -> tuple[Any, Callable[[Located], int]]:
+    """A document that can be decoded, its objects `Located`, and what tells the line on which one of them begins."""
+    found = 0
+
+    def located(pairs: list[tuple[str, Any]]) -> Located:
+        nonlocal found
+        table = Located(pairs)
+        table.number, found = found, found + 1
+        return table
+
+    decoder = json.JSONDecoder(
+        object_pairs_hook=located,
+        parse_constant=lambda _: None,
+        parse_float=lambda word: number if math.isfinite(number := ExactFloat.of(word)) else None,
+        parse_int=lambda word: int(word) if _fits(word) else None,
+    )
+    lines: list[int] = []
+
+    def line_of(table: Located) -> int:
+        if not lines:
+            lines.extend(_lines_of_objects(text))
+        return lines[table.number]
+
+    return decoder.decode(text), line_of
+
+
+def _lines_of_objects(text: str) -> Iterator[int]:
+    breaks = [match.start() for match in re.finditer("\n", text)]
+    open_at: list[int] = []
+    for match in _BRACES.finditer(text):
+        if match[0] == "{":
+            open_at.append(match.start())
+        elif match[0] == "}":
+            yield bisect_right(breaks, open_at.pop()) + 1
 
 
 def _fits(text: str) -> bool:
@@ -98,12 +214,6 @@ def _fits(text: str) -> bool:
 
 def _twice(key: str) -> str:
     return f"the key {show(key)} stands twice in one object"
-
-
-def _bad_number(text: str) -> str:
-    return (
-        f"the number {text if len(text) <= 40 else text[:37] + '...'} cannot be used: it must be finite and fit 64 bits"
-    )
 
 
 def _syntax(error: json.JSONDecodeError, place: str = "") -> str:
@@ -175,7 +285,7 @@ class _Scan:
         if token in "[{":
             return self._open(frame, token, offset, place)
         if token[0] in "-0123456789NI" and not _is_usable(token):
-            self.faults.append((self._line(offset), _bad_number(token)))
+            self.faults.append((self._line(offset), bad_number(token)))
         return True
 
     def _open(self, frame: _Frame | None, token: str, offset: int, place: dict[str, int] | None) -> bool:

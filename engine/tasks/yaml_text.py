@@ -1,32 +1,24 @@
 """YAML, strictly and safely, built from the parser's events.
 
-Building from events (not from PyYAML's constructors) keeps nesting and aliases under control, finds keys that stand twice, knows the
-lines, and is twice as fast. Plain scalars follow YAML 1.2: only ``true`` and ``false`` are truth values, so ``title: no`` is a text,
+What is plain is read line by line (`engine.tasks.yaml_lines`), the rest from the parser's events. Building from events (not from PyYAML's
+constructors) keeps nesting and aliases under control, finds keys that stand twice, knows the lines, and is twice as fast. Plain scalars follow YAML 1.2: only ``true`` and ``false`` are truth values, so ``title: no`` is a text,
 and numbers are decimal, so ``007`` is a text.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Any, NoReturn
 
 import yaml
 
-from .records import INT_RANGE, MAX_DEPTH, UNUSABLE, ExactFloat, Places, Records, records_of, show
+from .records import MAX_DEPTH, UNUSABLE, Places, Records, records_of, show
+from .yaml_lines import plain_value, read_lines
 
 MAX_EXPANDED = 1_000_000
 """Values that all aliases of a file may stand for together."""
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NOT_PRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufffe\uffff]")
-_INT = re.compile(r"-?(?:0|[1-9][0-9]*)")
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
-_NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
-_CONSTANTS = {
-    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
-    **dict.fromkeys(("true", "True", "TRUE"), True),
-    **dict.fromkeys(("false", "False", "FALSE"), False),
-}
 _CORE = "tag:yaml.org,2002:"
 _SCALAR_TAGS = {_CORE + name for name in ("int", "float", "bool", "null")}
 
@@ -54,7 +46,9 @@ class _Frame:
 class _Builder:
     """Builds one document. State: the open lists and tables, and the anchors seen so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, depth: int = 0) -> None:
+        self._depth = depth
+        """Levels that are open around what is built."""
         self.root: Any = None
         self.faults: list[tuple[int | None, str]] = []
         self.places: Places = []
@@ -93,6 +87,11 @@ class _Builder:
         except yaml.YAMLError as error:
             self.faults.append((None, f"not valid YAML: {str(error).splitlines()[0]}"))
 
+    @property
+    def has_anchors(self) -> bool:
+        """Whether a value has a name that others can refer to."""
+        return bool(self._anchors)
+
     def _stop(self, event: Any, message: str) -> NoReturn:
         self.faults.append((event.start_mark.line + 1, message))
         raise _StopError
@@ -130,24 +129,14 @@ class _Builder:
             frame.place[text] = event.start_mark.line + 1
 
     def _resolve(self, text: str, event: Any) -> Any:
-        if text in _CONSTANTS:
-            return _CONSTANTS[text]
-        if text[0] not in "-+.0123456789":
-            return text
-        if _INT.fullmatch(text) and text != "-0":
-            if len(text) <= 20 and INT_RANGE[0] <= int(text) <= INT_RANGE[1]:
-                return int(text)
-        elif _FLOAT.fullmatch(text) and not text.isdigit():
-            number = ExactFloat.of(text)
-            if math.isfinite(number):
-                return number
-        elif not _NOT_FINITE.fullmatch(text):
-            return text
-        self.faults.append((event.start_mark.line + 1, f"the number {show(text)} must be finite and fit 64 bits"))
-        return UNUSABLE
+        try:
+            return plain_value(text)
+        except ValueError as error:
+            self.faults.append((event.start_mark.line + 1, f"the number {show(text)} {error}"))
+            return UNUSABLE
 
     def _start(self, event: Any) -> None:
-        if len(self._stack) >= MAX_DEPTH:
+        if len(self._stack) + self._depth >= MAX_DEPTH:
             self._stop(event, f"nested deeper than {MAX_DEPTH} levels")
         if self._stack and self._stack[-1].is_map and self._stack[-1].key is None:
             self._stop(event, "a key must be a text, not a list or table")
@@ -216,9 +205,25 @@ def read_yaml(text: str) -> Records:
     if strange:
         line = text.count("\n", 0, strange.start()) + 1
         return Records(faults=[(line, f"not valid YAML: the control character {strange[0]!r} must be escaped")])
-    builder = _Builder()
-    builder.run(text)
+    items = read_lines(text, _read_part)
+    if items is not None:
+        return Records(items, locate=lambda: _built(text).places)
+    builder = _built(text)
     if builder.faults and builder.root is None:
         return Records(faults=builder.faults)
     items, wrong = records_of(builder.root)
     return Records(items, ([(1, wrong)] if wrong else []) + builder.faults, lambda: builder.places)
+
+
+def _built(text: str, depth: int = 0) -> _Builder:
+    builder = _Builder(depth)
+    builder.run(text)
+    return builder
+
+
+def _read_part(text: str, depth: int) -> list[Any] | None:
+    """The records of a part of a document; None where the whole decides: for faults, and for anchors, which reach across parts."""
+    builder = _built(text, depth)
+    if builder.faults or builder.has_anchors or not isinstance(builder.root, list):
+        return None
+    return builder.root

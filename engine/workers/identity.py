@@ -7,6 +7,7 @@ environment, so that what outlived an engine, its zygote and its hosts is found 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import select
 import signal
@@ -33,10 +34,11 @@ class Identity(msgspec.Struct, frozen=True):
     """Clock ticks since the machine started."""
 
 
+@functools.cache
 def boot_id() -> str:
     """Identifies this start of the machine; empty where the system does not tell."""
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        return Path("/proc/sys/kernel/random/boot_id").read_bytes().strip().decode()
     except OSError:
         return ""
 

@@ -130,8 +130,10 @@ class ProcessPool:
         worker.take(works, self._clock.monotonic())
         self._roster.counts.gave(worker, len(works))
         if 0 < self.options.task_limit <= worker.given:
-            why = f"had {worker.given} tasks" if self.options.reuse else "processes are not reused"
-            self._roster.retire(worker, why)
+            if self.options.reuse:
+                self._roster.recycle(worker, f"had {worker.given} tasks")
+            else:
+                self._roster.retire(worker, "processes are not reused")
         self._send(worker, works)
 
     def _room(self, worker: Worker) -> int:

@@ -57,6 +57,12 @@ class PoolOptions(msgspec.Struct, frozen=True, kw_only=True):
     """An idle process leaves after this; 0 keeps it for ever."""
     recycle_after_tasks: int = 1000
     """A process leaves after so many tasks; 0 keeps it for ever."""
+    recycle_after_seconds: float = 3600.0
+    """A process leaves, with what it has to do done, at this age; 0 keeps it for ever."""
+    recycle_above_bytes: int = 1024 * 1024 * 1024
+    """So does one that holds more memory, with all below it; 0 keeps it."""
+    silence_seconds: float = 30.0
+    """A process that does not answer for so long is killed; after a third of it, it is sent SIGCONT. 0 asks none."""
     grace_seconds: float = 5.0
     """Between SIGTERM and SIGKILL of a task."""
     log_max_bytes: int = 64 * 1024 * 1024

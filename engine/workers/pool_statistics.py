@@ -25,9 +25,11 @@ class PoolStatistics(msgspec.Struct, frozen=True, kw_only=True):
     crashed: int = 0
     """Processes that ended without having been told to."""
     recycled: int = 0
-    """Of the stopped ones, those that had done as many tasks as a process may."""
+    """Of the stopped ones, those that had done as many tasks as a process may, were too old or held too much memory."""
     active: int = 0
     """Processes that live now."""
+    memory: int = 0
+    """Resident bytes of those and all below them, as each told when it was last asked."""
     idle: int = 0
     busy: int = 0
     average_lifetime: float = 0.0
@@ -65,7 +67,8 @@ class PoolCounts:
         self._busy += worker.busy_time(now)
         self.stopped += worker.stopping
         self.crashed += not worker.stopping
-        self.killed += worker.force_stopped
+        self.killed += worker.stopping and worker.force_stopped
+        self.recycled += worker.stopping and worker.recycled
 
     def statistics(self, live: Iterable[Worker], now: float) -> PoolStatistics:
         """All of it, with the processes that live."""
@@ -82,6 +85,7 @@ class PoolCounts:
             crashed=self.crashed,
             recycled=self.recycled,
             active=len(workers),
+            memory=sum(worker.health.memory for worker in workers),
             idle=len(workers) - busy,
             busy=busy,
             average_lifetime=lifetime / self.created if self.created else 0.0,

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 _MAGIC = b"MI4PAGE1"
-_HEAD = struct.Struct("<8s40sQ")
-_LEASE = struct.Struct("<Q")
-_LEASE_AT = _HEAD.size - _LEASE.size
+_HEAD = struct.Struct("=8s40sQ")
+_LEASE_WORD = _HEAD.size // 8 - 1
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -29,21 +28,27 @@ class Progress(NamedTuple):
 
 
 class ProgressPage:
-    """The writing side. State: the mapping; its owner is the host."""
+    """The writing side. State: the mapping, which a process forked from the host shares; one of them writes at a time."""
 
     def __init__(self, path: Path) -> None:
         """Create or reset the page (mode 0600); raises `OSError` for a link or what is not a regular file of its own."""
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
         try:
             os.ftruncate(fd, mmap.PAGESIZE)
-            self._map = mmap.mmap(fd, mmap.PAGESIZE)
+            memory = mmap.mmap(fd, mmap.PAGESIZE)
         finally:
             os.close(fd)
-        _HEAD.pack_into(self._map, 0, _MAGIC, _boot_id().encode(), 0)
+        _HEAD.pack_into(memory, 0, _MAGIC, _boot_id().encode(), 0)
+        self._words = memoryview(memory).cast("Q")  # a word is stored in one piece, so no reader sees half of a lease
 
     def begin(self, lease: int) -> None:
         """Say that `lease` begins now; before its first effect."""
-        _LEASE.pack_into(self._map, _LEASE_AT, lease)
+        self._words[_LEASE_WORD] = lease
+
+    @property
+    def lease(self) -> int:
+        """The last lease that began."""
+        return self._words[_LEASE_WORD]
 
 
 def read_progress(path: Path) -> Progress | None:
@@ -66,6 +71,6 @@ def read_progress(path: Path) -> Progress | None:
 
 def _boot_id() -> str:
     try:
-        return _BOOT_ID.read_text("ascii").strip()
+        return _BOOT_ID.read_bytes().strip().decode()  # reading text would import a codec, in every forked host
     except OSError:
         return ""

@@ -16,12 +16,13 @@ from ..clock import Clock
 from ..errors import WorkerStartError
 from ..events.bus import EventBus
 from ..events.events import WorkerBroken, WorkerStarted, WorkerStopped
+from .health import Step
 from .identity import MARK, ProcessRecord, end_leftovers
 from .pool_contract import PAGE_SUFFIX, PoolOptions, progress_file
 from .pool_statistics import PoolCounts
 from .process import WorkerProcess
 from .progress import read_progress
-from .protocol import VERSION, FromHost, Hello, Stop, Work
+from .protocol import VERSION, FromHost, Hello, Ping, Pong, Stop, Work
 from .spawner import Spawner
 from .worker import FAILURES, Slot, Worker
 from .zygote_protocol import Configure
@@ -34,6 +35,8 @@ _LEAVE_LIMIT = 2.0
 """Seconds that an idle process has to leave, and a killed one to be gone."""
 _EOF_LIMIT = 0.5
 """Seconds between the end of a host's connection, which it did not announce, and its SIGKILL."""
+_STALL = 2.0
+"""Seconds between two looks at time limits from which on this process was held up itself."""
 _log = logging.getLogger("mi4.engine.workers.roster")
 
 
@@ -80,6 +83,7 @@ class Roster:
         self._slots: dict[int, Slot] = {}
         self._emptied = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
+        self._looked_at = clock.monotonic()
         self._record: ProcessRecord | None = None
 
     # Start
@@ -160,10 +164,14 @@ class Roster:
         worker = self.live.get(process.host_id)
         if worker is None:
             return
-        if isinstance(message, Hello):
-            self._welcome(worker, message)
-        else:
-            self._owner.worker_said(worker, message)
+        worker.health.heard(message, self._clock.monotonic())
+        match message:
+            case Hello():
+                self._welcome(worker, message)
+            case Pong():
+                self._weigh(worker)
+            case _:
+                self._owner.worker_said(worker, message)
 
     def _welcome(self, worker: Worker, hello: Hello) -> None:
         if hello.version != VERSION:
@@ -180,6 +188,12 @@ class Roster:
             self.stop(worker)
         else:
             self._owner.look_again()
+
+    def _weigh(self, worker: Worker) -> None:
+        """It told how much memory it holds. What it has before its first task is not its fault, and the next would have it too."""
+        memory, limit = worker.health.memory, self._options.recycle_above_bytes
+        if 0 < limit < memory and worker.given and not worker.reserved:
+            self.recycle(worker, f"held {memory / 2**20:,.0f} MiB of memory")
 
     def process_broke(self, process: WorkerProcess, reason: str) -> None:
         """Part of `ProcessOwner`: its end should follow by itself; if not, it is made."""
@@ -259,10 +273,14 @@ class Roster:
         if worker.ready and not worker.outstanding and not worker.reserved:
             self.stop(worker)
 
+    def recycle(self, worker: Worker, reason: str) -> None:
+        """As `retire`, and another may take its place."""
+        if not worker.retiring:
+            worker.recycled = True
+            self.retire(worker, reason)
+
     def stop(self, worker: Worker, *, force: bool = False) -> None:
         """Tell it to leave, with a time limit."""
-        if not worker.stopping:
-            self.counts.recycled += bool(self._options.reuse and worker.given >= self._options.recycle_after_tasks > 0)
         worker.retiring = worker.stopping = True
         limit = self._options.grace_seconds + _LEAVE_LIMIT if force and worker.outstanding else _LEAVE_LIMIT
         worker.deadline = self._clock.monotonic() + limit
@@ -288,7 +306,10 @@ class Roster:
     def check_times(self) -> None:
         """Act on everything whose time has come by the clock."""
         now = self._clock.monotonic()
+        stalled, self._looked_at = now - self._looked_at > _STALL, now
         for worker in list(self.live.values()):
+            if stalled:
+                worker.health.excuse(now)
             self._check_time(worker, now)
         rested = [slot for slot in self._slots.values() if slot.broken_until is not None and slot.broken_until <= now]
         for slot in rested:
@@ -301,8 +322,32 @@ class Roster:
         if worker.deadline is not None and worker.deadline <= now:
             worker.reason = worker.reason or ("it did not go on" if worker.ready else "it did not start in time")
             self.kill(worker)
-        elif worker.is_free and 0 < self._options.idle_seconds <= now - worker.idle_since and self._has_spare():
+            return
+        if worker.deadline is None and self._options.silence_seconds:
+            self._check_health(worker, now)
+        if worker.is_free and 0 < self._options.idle_seconds <= now - worker.idle_since and self._has_spare():
             self.retire(worker, f"idle for {self._options.idle_seconds:g} s")
+        elif worker.accepts and not worker.reserved:
+            self._check_age(worker, now - worker.started_at)
+
+    def _check_age(self, worker: Worker, age: float) -> None:
+        if 0 < self._options.recycle_after_seconds <= age:
+            self.recycle(worker, f"was {age:,.0f} s old")
+
+    def _check_health(self, worker: Worker, now: float) -> None:
+        """Ask whether it lives, at times; wake or kill one that does not answer."""
+        limit = self._options.silence_seconds
+        match worker.health.step(now, limit):
+            case Step.PING:
+                worker.process.send(Ping(worker.health.token))
+            case Step.WAKE if self.spawner is not None:
+                _log.warning("worker %s does not answer; waking it in case it was stopped", worker.host_id)
+                self.spawner.wake(worker.process)
+            case Step.KILL:
+                worker.reason = f"did not answer for {limit:g} s"
+                self.kill(worker)
+            case _:
+                pass
 
     def _has_spare(self) -> bool:
         """Whether there are more workers than must be kept."""

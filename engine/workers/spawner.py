@@ -269,12 +269,24 @@ class Spawner:
             kill(process.pid, signal.SIGKILL)
         elif self._link is not None and insist:
             self._link.kill()
+        elif self._link is not None:
+            self._link.wake()
+            if process.pid:
+                self._link.send(Kill(process.pid, signal.SIGKILL))
+
+    def wake(self, process: WorkerProcess) -> None:
+        """Continue a host that somebody may have stopped; does nothing to one that runs."""
+        if process.pid in self._watches:
+            kill(process.pid, signal.SIGCONT)
         elif self._link is not None and process.pid:
-            self._link.send(Kill(process.pid, signal.SIGKILL))
+            self._link.wake()
+            self._link.send(Kill(process.pid, signal.SIGCONT))
 
     def poll(self) -> None:
         """Whatever has to be looked at from time to time; call it a few times a second."""
         self._ask()
+        if self._asked and self._link is not None:
+            self._link.wake()  # it answers within milliseconds, unless somebody has stopped it
         for watch in list(self._watches.values()):
             watch.poll()
         if self._link is not None:

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 _PR_SET_CHILD_SUBREAPER = 36
+_prctl = ctypes.CDLL(None).prctl if sys.platform.startswith("linux") else None
+"""Looked up once, here, so that forked hosts have it."""
 _PASSES = 400
 """Passes of a sweep before it gives up on processes that even SIGKILL does not end (they sit in the kernel)."""
 _LONGEST_PAUSE = 10
@@ -33,10 +35,7 @@ class Entry(NamedTuple):
 
 def become_subreaper() -> bool:
     """Adopt orphaned descendants of this process from now on; False where the system cannot do that."""
-    if not sys.platform.startswith("linux"):
-        return False
-    libc = ctypes.CDLL(None, use_errno=True)
-    return bool(libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
+    return _prctl is not None and bool(_prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
 
 
 def process_table() -> dict[int, Entry]:
@@ -72,8 +71,31 @@ def _table_of_ps() -> dict[int, Entry]:
 
 
 def descendants(pid: int) -> list[int]:
-    """Every process below `pid`, parents before their children; zombies are among them."""
-    return below(pid, process_table(), frozenset())
+    """Every process below `pid`, parents before their children; zombies are among them.
+
+    Costs what is below, not what the machine runs, where the system tells a process's children (``CONFIG_PROC_CHILDREN``). Those
+    that start or end just now may be missing: good for counting memory, not for killing.
+    """
+    found = [pid]
+    try:
+        for parent in found:
+            found += _children(parent, must_know=parent == pid)
+    except OSError:
+        return below(pid, process_table(), frozenset())
+    return found[1:]
+
+
+def _children(pid: int, *, must_know: bool) -> list[int]:
+    """What ``/proc`` says; of a process that is gone nothing, unless that must be known: then OSError."""
+    children: list[int] = []
+    try:
+        for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 -- see `process_table`
+            with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:  # noqa: PTH123
+                children += map(int, file.read().split())
+    except OSError:
+        if must_know:
+            raise
+    return children
 
 
 def below(pid: int, table: dict[int, Entry], known: Iterable[int]) -> list[int]:

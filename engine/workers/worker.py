@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
+from .health import Health
 from .process import WorkerProcess
 from .protocol import Work
 
@@ -35,6 +36,9 @@ class Worker:
         """Whether it was told to leave."""
         self.force_stopped = False
         """Whether it had to be killed because it did not leave."""
+        self.recycled = False
+        """Whether it leaves because of its tasks, its age or its memory."""
+        self.health = Health(now)
         self.reason = ""
         """Why it leaves or is killed, once that is decided."""
         self.deadline: float | None = None

@@ -116,6 +116,11 @@ class ZygoteLink:
             self._loop.remove_reader(self._control.fileno())
             self._control.close()
 
+    def wake(self) -> None:
+        """Continue it, should somebody have stopped it."""
+        if self.alive:
+            kill(self.pid, signal.SIGCONT)
+
     def kill(self) -> None:
         """End it at once; its hosts become ours."""
         if self.alive:

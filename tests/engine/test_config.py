@@ -7,7 +7,14 @@ import sys
 
 import pytest
 
-from engine.config import LoadedSettings, Settings, effective_settings, load_settings
+from engine.config import (
+    LoadedSettings,
+    Settings,
+    default_settings,
+    describe_sections,
+    effective_settings,
+    load_settings,
+)
 from engine.errors import SettingsError
 
 
@@ -256,3 +263,17 @@ def test_only_config_imports_the_settings_library():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.split() == ["False", "True"]
+
+
+def test_defaults_are_those_of_an_empty_folder(tmp_path):
+    loaded = load(tmp_path)
+
+    assert default_settings() == effective_settings(loaded)
+    assert {row.name for row in default_settings() if row.is_size} >= {"cache.max_bytes", "storage.log_max_bytes"}
+
+
+def test_every_section_is_described():
+    sections = describe_sections()
+
+    assert list(sections) == list(Settings.model_fields)
+    assert all(about.endswith(".") for about in sections.values())

@@ -209,7 +209,7 @@ def test_done_tasks_need_nothing_and_wait_for_nothing(status):
 @pytest.mark.parametrize("status", ["in_progress", "", 1, True])
 def test_other_states_are_faults(status):
     assert shell_fault(status=status).startswith(
-        "status must be open (or todo, pending) or done (or closed, completed), not "
+        "status must be open (or todo, pending), held, or done (or closed, completed), not "
     )
 
 

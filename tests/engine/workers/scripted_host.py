@@ -21,6 +21,8 @@ from engine.workers.protocol import (
     Cancel,
     FrameSplitter,
     Hello,
+    Ping,
+    Pong,
     Recall,
     Recalled,
     Results,
@@ -47,6 +49,7 @@ class ScriptedHost:
         self.sock, self.name, self.environ, self.options = sock, name, environ, options
         self.page = ProgressPage(progress)
         self.splitter, self.queue, self.running, self.leaving = FrameSplitter(), [], None, False
+        self.memory = int(environ.get("MEMORY", "0"))
 
     def say(self, message):
         self.sock.sendall(encode(message))
@@ -82,6 +85,8 @@ class ScriptedHost:
                 back = tuple(work.key for work in self.queue if work.key in keys)
                 self.queue = [work for work in self.queue if work.key not in back]
                 self.say(Recalled(back))
+            case Ping(token=token):
+                self.say(Pong(token, self.memory))
             case Cancel(key=key) if self.running is not None and self.running.key == key:
                 self.end("cancelled")
             case Stop(force=force):
@@ -98,6 +103,7 @@ class ScriptedHost:
     def begin(self, work):
         self.page.begin(work.lease)
         do = work.options.get("do", "ok")
+        self.memory = work.options.get("memory", self.memory)
         if do == "ok":
             self.result(work, "succeeded")
             return

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -40,6 +41,12 @@ async def hang(scene, kit, number=1, do="wait"):
     await kit.until(lambda: len(scene.listener.started) == number)
     if do == "shapes":
         await kit.until(lambda: sleeping(scene) == 9 * number, "all shapes")
+    if do == "freeze":
+        await kit.until(lambda: all(map(is_frozen, scene.pool.workers)), "all frozen")
+
+
+def is_frozen(worker) -> bool:
+    return Path(f"/proc/{worker.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 def sleeping(scene) -> int:
@@ -246,7 +253,7 @@ async def test_an_idle_worker_leaves_after_a_while(make_scene, kit, clock):
 
 
 async def test_the_least_number_of_workers_stays(make_scene, kit, clock):
-    scene = await make_scene(size=3, clock=clock, min_size=2, idle_seconds=60)
+    scene = await make_scene(size=3, clock=clock, min_size=2, idle_seconds=60, recycle_after_seconds=0)
     await kit.until(lambda: sum(worker.is_free for worker in scene.pool.workers) == 2)
     kept = scene.pool.workers
 
@@ -268,6 +275,181 @@ async def test_a_frozen_idle_worker_cannot_hold_up_the_end(make_scene, kit):
 
     assert scene.left == []
     assert scene.pool.statistics().killed == 1
+
+
+# Frozen, stuck, old, fat
+
+
+async def pass_time(scene, kit, clock, seconds: int, *, answering=True):
+    """Let so much time go by in small steps, with everybody's answers in between."""
+    for _ in range(seconds):
+        clock.ahead += 1
+        scene.pool._roster.check_times()
+        if answering:
+            await kit.until(lambda: not any(worker.health.waits for worker in scene.pool.workers), "all answers")
+
+
+@pytest.mark.parametrize("spawn", ["zygote", "exec"])
+async def test_a_frozen_busy_worker_is_woken_then_killed_and_its_work_split(make_scene, kit, clock, spawn):
+    scene = await make_scene(size=1, clock=clock, spawn=spawn)
+    worker = await scene.lend()
+    scene.pool.give(worker, [scene.work("freeze"), scene.work()])
+    await kit.until(lambda: scene.listener.started and is_frozen(worker))
+    woken = []
+    scene.pool._roster.spawner.wake = lambda process: woken.append((process, clock.ahead))  # else it would go on
+
+    await pass_time(scene, kit, clock, 32, answering=False)
+    assert [process for process, _ in woken] == [worker.process]
+    assert scene.listener.lost == []
+    await pass_time(scene, kit, clock, 4, answering=False)
+    await kit.until(lambda: scene.listener.lost)
+
+    reason = "did not answer for 30 s; killed by signal 9 (Killed)"
+    assert scene.listener.lost == [(worker, (1,), (2,), reason, False)]
+    assert scene.named(WorkerStopped)[0].reason == reason
+    statistics = scene.pool.statistics()
+    assert (statistics.crashed, statistics.stopped, statistics.killed) == (1, 0, 0)
+    assert not kit.alive(worker.pid)
+
+
+@pytest.mark.parametrize("spawn", ["zygote", "exec"])
+async def test_a_frozen_worker_that_can_be_woken_goes_on(make_scene, kit, clock, tmp_path, spawn):
+    scene = await make_scene(size=1, clock=clock, spawn=spawn)
+    scene.submit(scene.work("freeze", options={"until": str(tmp_path / "go")}))
+    await kit.until(lambda: scene.listener.started and is_frozen(scene.pool.workers[0]))
+    (tmp_path / "go").touch()
+
+    await pass_time(scene, kit, clock, 15, answering=False)
+    await kit.until(lambda: scene.listener.results)
+
+    assert scene.listener.results[0][1].outcome == "succeeded"
+    await pass_time(scene, kit, clock, 60)
+    assert (scene.listener.lost, scene.pool.statistics().crashed) == ([], 0)
+
+
+async def test_a_frozen_idle_worker_is_replaced(make_scene, kit, clock):
+    scene = await make_scene(size=1, clock=clock, min_size=1)
+    worker = await scene.lend()
+    scene.pool.give_back(worker)
+    scene.pool._roster.spawner.wake = lambda process: None
+    os.kill(worker.pid, signal.SIGSTOP)
+
+    await pass_time(scene, kit, clock, 36, answering=False)
+    await kit.until(lambda: scene.listener.lost)
+
+    assert scene.listener.lost[0][1:] == ((), (), "did not answer for 30 s; killed by signal 9 (Killed)", False)
+    await kit.until(lambda: [w.host_id for w in scene.pool.workers if w.ready] == ["w1.2"])
+
+
+async def test_closing_does_not_wait_for_a_frozen_worker(make_scene, kit, clock):
+    scene = await make_scene(size=1, clock=clock)
+    await hang(scene, kit, do="freeze")
+    scene.pool._roster.spawner.wake = lambda process: None
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(scene.pool.aclose())
+        await asyncio.sleep(0)
+        await pass_time(scene, kit, clock, 36, answering=False)
+
+    assert scene.left == []
+    assert scene.listener.lost[0][1] == (1,)
+
+
+async def test_a_silence_while_the_engine_was_held_up_is_no_fault_of_the_worker(make_scene, kit, clock):
+    scene = await make_scene(size=1, clock=clock, recycle_after_seconds=0)
+    await hang(scene, kit, do="freeze")
+    (worker,) = scene.pool.workers
+    await pass_time(scene, kit, clock, 5, answering=False)
+    assert worker.health.waits
+
+    clock.ahead += 3600
+    scene.pool._roster.check_times()
+
+    assert not worker.retiring
+    assert kit.alive(worker.pid)
+    os.kill(worker.pid, signal.SIGCONT)
+
+
+async def test_health_checks_can_be_switched_off(make_scene, kit, clock):
+    scene = await make_scene(size=1, clock=clock, silence_seconds=0)
+    await hang(scene, kit, do="freeze")
+
+    await pass_time(scene, kit, clock, 100, answering=False)
+
+    assert (scene.pool.workers[0].health.token, scene.pool.workers[0].retiring) == (0, False)
+    os.kill(scene.pool.workers[0].pid, signal.SIGCONT)
+
+
+async def test_a_worker_leaves_at_its_age_a_busy_one_after_its_work(make_scene, kit, clock, tmp_path):
+    scene = await make_scene(size=2, clock=clock, min_size=2, recycle_after_seconds=20, idle_seconds=0)
+    await kit.until(lambda: sum(worker.ready for worker in scene.pool.workers) == 2)
+    scene.submit(scene.work("wait", options={"until": str(tmp_path / "go")}))
+    await kit.until(lambda: scene.listener.started)
+    busy = scene.listener.started[0][0]
+
+    await pass_time(scene, kit, clock, 15)
+    assert not any(worker.retiring for worker in scene.pool.workers)
+    await pass_time(scene, kit, clock, 6)
+
+    await kit.until(lambda: [event.reason for event in scene.named(WorkerStopped)] == ["was 20 s old"])
+    assert (busy.retiring, busy.stopping) == (True, False)
+    (tmp_path / "go").touch()
+    await kit.until(lambda: len(scene.named(WorkerStopped)) == 2)
+    assert [result.outcome for _, result in scene.listener.results] == ["succeeded"]
+    assert [planned for *_, planned in scene.listener.lost] == [True, True]
+    assert scene.pool.statistics().recycled == 2
+    await kit.until(lambda: sorted(w.host_id for w in scene.pool.workers if w.ready) == ["w1.2", "w2.2"])
+
+
+async def test_a_worker_that_is_lent_is_not_recycled_under_the_borrowers_hands(make_scene, kit, clock):
+    scene = await make_scene(size=1, clock=clock, recycle_after_seconds=20, recycle_above_bytes=1000)
+    worker = await scene.lend()
+    scene.pool.give(worker, [scene.work(options={"memory": 5000})])
+    await kit.until(lambda: scene.listener.results)
+    assert scene.pool.lend("shell") is worker
+
+    await pass_time(scene, kit, clock, 30)
+    assert (worker.health.memory, worker.retiring) == (5000, False)
+    scene.pool.give_back(worker)
+    scene.pool._roster.check_times()
+
+    assert worker.retiring
+
+
+async def test_a_worker_that_holds_much_memory_is_replaced_after_its_work(make_scene, kit, clock, tmp_path):
+    scene = await make_scene(size=1, clock=clock, recycle_above_bytes=64 * 2**20)
+    go = {"until": str(tmp_path / "go")}
+    scene.submit(scene.work("wait", options={"memory": 64 * 2**20, **go}))
+    await kit.until(lambda: scene.listener.started)
+    (worker,) = scene.pool.workers
+    await pass_time(scene, kit, clock, 10)
+    assert (scene.pool.statistics().memory, worker.retiring) == (64 * 2**20, False)
+    (tmp_path / "go").touch()
+    await kit.until(lambda: scene.listener.results)
+    (tmp_path / "go").unlink()
+
+    scene.submit(scene.work("wait", options={"memory": 65 * 2**20, **go}), scene.work())
+    await kit.until(lambda: len(scene.listener.started) == 2)
+    await pass_time(scene, kit, clock, 10)
+    assert (worker.retiring, worker.stopping) == (True, False)
+    (tmp_path / "go").touch()
+    await kit.until(lambda: len(scene.listener.results) == 3)
+
+    assert [result.outcome for _, result in scene.listener.results] == ["succeeded"] * 3
+    assert scene.listener.results[2][1].value["name"] == "w1.2"
+    assert scene.named(WorkerStopped)[0].reason == "held 65 MiB of memory"
+    assert (scene.pool.statistics().recycled, scene.pool.statistics().crashed) == (1, 0)
+
+
+async def test_memory_that_a_worker_has_from_its_birth_does_not_end_it(make_scene, kit, clock):
+    """It would be replaced by one that has as much."""
+    scene = await make_scene(size=1, clock=clock, min_size=1, recycle_above_bytes=1000, environ={"MEMORY": "5000"})
+    await kit.until(lambda: scene.pool.workers[0].ready)
+
+    await pass_time(scene, kit, clock, 10)
+
+    assert scene.pool.statistics().memory == 5000
+    assert not scene.pool.workers[0].retiring
 
 
 class SteppingClock(SystemClock):

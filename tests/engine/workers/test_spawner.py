@@ -137,7 +137,19 @@ async def test_a_zygote_that_keeps_dying_is_done_without(make_scene, kit, caplog
     assert "started without it" in caplog.text
 
 
-async def test_a_frozen_zygote_is_replaced_when_a_worker_does_not_start(make_scene, kit):
+async def test_a_stopped_zygote_is_woken_when_a_worker_is_wanted(make_scene, kit):
+    scene = await make_scene(size=1)
+    zygote = scene.pool.zygote_pid
+    os.kill(zygote, signal.SIGSTOP)
+    scene.submit(scene.work())
+
+    await kit.until(lambda: scene.listener.results)
+
+    assert scene.pool.zygote_pid == zygote
+
+
+async def test_a_zygote_that_cannot_be_woken_is_replaced_when_a_worker_does_not_start(make_scene, kit, monkeypatch):
+    monkeypatch.setattr("engine.workers.zygote_link.ZygoteLink.wake", lambda link: None)
     scene = await make_scene(size=1)
     old = scene.pool.zygote_pid
     os.kill(old, signal.SIGSTOP)
@@ -151,6 +163,17 @@ async def test_a_frozen_zygote_is_replaced_when_a_worker_does_not_start(make_sce
 
     assert not kit.alive(old)
     assert scene.pool.zygote_pid != old
+
+
+async def test_a_stopped_zygote_does_not_save_a_worker_that_must_end(make_scene, kit):
+    scene = await make_scene(size=1)
+    await started(scene, kit, 1, "freeze")
+    os.kill(scene.pool.zygote_pid, signal.SIGSTOP)
+
+    scene.pool._roster.kill(scene.pool.workers[0])
+    await kit.until(lambda: scene.listener.lost)
+
+    assert scene.left == [scene.pool.zygote_pid]
 
 
 # Without a zygote

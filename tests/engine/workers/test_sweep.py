@@ -16,7 +16,7 @@ from engine.workers.sweep import Entry, below, descendants, has_children, kill, 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and sub-reapers")
 
 PRELUDE = """
-import os, subprocess, time, signal
+import os, time, signal
 from engine.workers.sweep import *
 assert become_subreaper()
 def until(condition):
@@ -25,7 +25,8 @@ def until(condition):
         assert time.monotonic() < end
         time.sleep(0.005)
 def shell(text):
-    return subprocess.Popen(["/bin/sh", "-c", text], start_new_session=True).pid
+    # Not by `subprocess`: that reaps a child on its own account when its handle is gone.
+    return os.posix_spawn("/bin/sh", ["sh", "-c", text], os.environ, setsid=True)
 def count():
     entries = [read_entry(pid) for pid in descendants(os.getpid())]
     return len([entry for entry in entries if entry is not None and not entry.zombie])

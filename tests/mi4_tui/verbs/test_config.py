@@ -35,3 +35,45 @@ def test_a_variable_that_is_no_setting_is_warned_of(mi4, monkeypatch):
     warned = mi4("config")
     assert warned.code == 0
     assert "CODEX__ENABLE_CACHNG" in warned.err
+
+
+# config init
+
+
+def test_init_writes_a_file_that_changes_nothing(mi4):
+    before = mi4("config", "--json").json
+
+    written = mi4("config", "init")
+
+    assert (written.code, written.err) == (0, "")
+    assert written.out == (
+        f"mi4.toml explains {len(before)} settings; each is commented out and stands at its default\n"
+    )
+    assert mi4("config", "--json").json == before
+
+
+def test_init_never_overwrites_unless_it_is_told_to(mi4):
+    Path("mi4.toml").write_text("[orchestration]\nmax_agents = 'wrong'\n")
+
+    kept = mi4("config", "init")
+
+    assert (kept.code, kept.out) == (64, "")
+    assert kept.err == "mi4-tui: mi4.toml exists and was not changed; --force replaces it\n"
+    assert "wrong" in Path("mi4.toml").read_text()
+    assert mi4("config", "init", "--force").code == 0
+    assert "wrong" not in Path("mi4.toml").read_text()
+
+
+def test_init_where_nothing_can_be_written_is_one_line(mi4):
+    Path("mi4.toml").mkdir()
+
+    failed = mi4("config", "init", "--force")
+
+    assert (failed.code, failed.err) == (74, "mi4-tui: mi4.toml: Is a directory\n")
+
+
+def test_another_word_behind_config_is_an_error(mi4):
+    wrong = mi4("config", "inti")
+
+    assert wrong.code == 64
+    assert "No such command 'inti'" in wrong.err

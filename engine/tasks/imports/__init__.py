@@ -1,0 +1,1 @@
+"""Backlogs of other programs, read and never written: task-master, beads, GitHub issues."""

@@ -1,0 +1,297 @@
+"""The host's side of calls under way: a batch that the warm child has in hand, and the job that stands for one call of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections import deque
+from collections.abc import Callable, Iterator
+
+from ...errors import ProtocolError
+from ..progress import ProgressPage
+from ..protocol import FrameSplitter, Work
+from .job import Outcome, describe_status, exit_code
+from .slate import ALL, Reply, Slate, decode_reply
+
+_RECEIVE = 256 * 1024
+_GO_ON = b"\0\0\0\0"
+"""An empty frame."""
+
+
+class WarmChild:
+    """A child and the host's ends of its channels. State: open descriptors; the owner is the runner."""
+
+    def __init__(self, pid: int, channel: socket.socket, output: int, slate: Slate, key: object) -> None:
+        self.pid = pid
+        self.pidfd = os.pidfd_open(pid)
+        self.channel = channel
+        self.output = output
+        self.slate = slate
+        self.key = key
+        """What calls must have in common to be made here."""
+        self.splitter = FrameSplitter()
+        self.alive = True
+        self.status = 0
+        """Wait status once it has ended by itself."""
+
+    def ended(self) -> bool:
+        """Whether it has ended; it is reaped then."""
+        if self.alive:
+            try:
+                pid, self.status = os.waitpid(self.pid, os.WNOHANG)
+            except ChildProcessError:
+                pid = self.pid
+            self.alive = pid == 0
+        return not self.alive
+
+    def end(self) -> None:
+        """Kill and reap it and what shares its group; its output can still be read."""
+        if self.alive:
+            self.alive = False
+            _kill_group(self.pid)
+            _, self.status = os.waitpid(self.pid, 0)
+
+    def close(self) -> None:
+        """`end`, and close all."""
+        self.end()
+        self.channel.close()
+        os.close(self.pidfd)
+        os.close(self.output)
+        self.slate.close()
+
+
+class CallBatch:
+    """Calls that a child has in hand, first to last. State: which are answered, which were given back; the owner is the host."""
+
+    def __init__(
+        self, child: WarmChild, number: int, works: tuple[Work, ...], progress: ProgressPage, release: Callable[[], None]
+    ) -> None:
+        self.child = child
+        self.number = number
+        self.unbegun: list[Work] = []
+        """Works that were handed over and will not be begun; whoever takes them empties the list."""
+        self._works = deque(works)
+        self._answered: deque[tuple[Work, Reply]] = deque()
+        self._count = 0  # works that were answered so far
+        self._progress = progress
+        self._release = release
+        self._single = len(works) == 1
+
+    @property
+    def current(self) -> Work | None:
+        """The first work whose result has not been taken; None when all is done."""
+        if self._answered:
+            return self._answered[0][0]
+        return self._works[0] if self._works else None
+
+    @property
+    def single(self) -> bool:
+        """Whether it was made for one call, whose output is read while it runs."""
+        return self._single
+
+    def has_begun(self, work: Work) -> bool:
+        """Whether `work`, which is the current one, has begun."""
+        return bool(self._answered) or self._begun() > self._count
+
+    def began(self, work: Work) -> float | None:
+        """Monotonic time at which the current work began, as far as it is known."""
+        if self._answered:
+            return self._answered[0][1].began
+        return self.child.slate.began if self.has_begun(work) else None
+
+    def hold(self) -> None:
+        """Let the child begin nothing more of it; what it has not begun goes to `unbegun`."""
+        begun = self.child.slate.hold(self.number) if self.child.alive else self._begun()
+        self._drop(begun - self._count)
+
+    def watch(self) -> None:
+        """The output will be read from now on."""
+        self.child.slate.watch(self.number)
+
+    def plain(self) -> Iterator[tuple[Work, Reply]]:
+        """Take the answers that need no work of ours, up to the first that does."""
+        while self._answered and self._answered[0][1].plain:
+            yield self._answered.popleft()
+
+    def answer(self, work: Work) -> Reply | None:
+        """Take the answer to the current work, if it is there."""
+        self._collect()
+        if self._answered and self._answered[0][0] is work:
+            return self._answered.popleft()[1]
+        return None
+
+    def lost(self, work: Work) -> Outcome | None:
+        """The child has ended and `work` has no answer: its outcome, or None when it never began."""
+        if not self._works or self._works[0] is not work:
+            return None
+        begun = self._begun() > self._count
+        if not begun and self._count:
+            self._drop(0)
+            return None
+        self._progress.begin(work.lease)  # a child that cannot even begin is an outcome of its first call
+        self._works.popleft()
+        self._count += 1
+        self._drop(0)
+        return _ended(self.child.status)
+
+    def go_on(self) -> None:
+        """Tell a child that waits that its output has been read."""
+        if not self._works:
+            return
+        self.child.slate.unwatch()
+        try:
+            self.child.channel.sendall(_GO_ON)
+        except OSError:
+            return  # it has died, which its pidfd tells
+
+    def close(self) -> None:
+        """After the end of a call: let go of a child that is dead, once nothing of it is wanted any more."""
+        if not self.child.alive and self.current is None:
+            self._release()
+
+    def _begun(self) -> int:
+        return self.child.slate.begun(self.number)
+
+    def _drop(self, keep: int) -> None:
+        """All works behind the first `keep` unanswered ones go to `unbegun`."""
+        rest = list(self._works)[max(0, keep) :]
+        for _ in rest:
+            self._works.pop()
+        self.unbegun += rest
+
+    def _collect(self) -> None:
+        """Take the replies in shared memory and those that were too big for it."""
+        if not self._works:
+            return
+        try:
+            for reply in self.child.slate.take(self.number):
+                self._take(reply)
+            for reply in self._received():
+                self._take(reply)
+        except (OSError, ProtocolError):
+            self.child.end()  # user code wrote into our channel or memory
+
+    def _received(self) -> list[Reply]:
+        """Replies from the channel; empty frames only said that there is something to look at."""
+        child, replies = self.child, []
+        try:
+            while data := child.channel.recv(_RECEIVE, socket.MSG_DONTWAIT):
+                replies += [decode_reply(body) for body in child.splitter.feed(data) if body]
+        except BlockingIOError:
+            if replies:  # those in memory were written before
+                for reply in child.slate.take(self.number):
+                    self._take(reply)
+        return replies
+
+    def _take(self, reply: Reply) -> None:
+        if not self._works or reply.number != self._works[0].lease:
+            if reply.stale or any(reply.number == work.lease for work in self.unbegun):
+                return
+            raise ProtocolError("a reply to no call")
+        if reply.stale:
+            self._drop(0)
+            self._release()
+            return
+        self._answered.append((self._works.popleft(), reply))
+        self._count += 1
+        if reply.over or reply.distrust:
+            self._drop(0)
+
+
+class PythonJob:
+    """One call of a batch. State: how much of the output is this call's; the owner is the attempt."""
+
+    def __init__(self, batch: CallBatch, work: Work) -> None:
+        child = batch.child
+        self.batch = batch
+        self.group = child.pid
+        self.output = child.output
+        self.watched: tuple[int, ...] = (child.channel.fileno(), child.pidfd)
+        self.live = batch.single
+        self._work = work
+        self._owed: int | None = None if self.live else 0  # bytes of output that are still to be read; None: all there are
+        self._reply: Reply | None = None
+
+    def ready(self, now: float) -> Outcome | None:  # noqa: ARG002 -- the interface of all jobs
+        """The outcome once the child has answered or ended; None also when the call was given back."""
+        reply = self.batch.answer(self._work)
+        if reply is None and not self.batch.unbegun and self.batch.child.ended():
+            reply = self.batch.answer(self._work)
+            if reply is None:
+                self.live, self._owed = True, None
+                return self.batch.lost(self._work)
+        return self._settle(reply) if reply is not None else None
+
+    def read(self, limit: int) -> bytes:
+        """Up to `limit` bytes of this call's output; raises `BlockingIOError` when no more are there."""
+        if self._owed is None:
+            self.batch.child.slate.count_read()
+            return os.read(self.output, limit)
+        if not self._owed:
+            raise BlockingIOError
+        chunk = os.read(self.output, min(limit, self._owed))
+        self._owed -= len(chunk)
+        return chunk
+
+    def look(self) -> None:
+        """It takes long: read its output while it runs."""
+        self.live, self._owed = True, None
+        self.batch.watch()
+
+    def hold(self) -> None:
+        """No other call of the batch may begin."""
+        self.batch.hold()
+
+    def has_begun(self) -> bool:
+        """Whether the call has begun."""
+        return self._reply is not None or self.batch.has_begun(self._work)
+
+    def due(self) -> float | None:
+        """Never: descriptors tell."""
+        return None
+
+    def abort(self) -> Outcome | None:
+        """Nothing: the ladder ends the process."""
+        return None
+
+    def close(self) -> None:
+        """Let the child go on if it waits for that."""
+        if self._reply is not None and self._reply.waits:
+            self.batch.go_on()
+        self.batch.close()
+
+    def _settle(self, reply: Reply) -> Outcome:
+        self._reply = reply
+        self.live = self.live or reply.printed == ALL
+        self._owed = None if reply.printed == ALL else reply.printed
+        if reply.distrust:
+            self.batch.child.end()
+        return Outcome(
+            outcome="succeeded" if reply.ok else "failed",
+            cause=reply.cause,
+            error=reply.error,
+            retryable=reply.retryable,
+            exit_code=reply.exit_code,
+            value=reply.value,
+            ended=reply.ended,
+        )
+
+
+def _ended(status: int) -> Outcome:
+    """The outcome of a call whose process ended before it returned."""
+    return Outcome(
+        outcome="failed",
+        error=f"the callable's process ended before it returned: {describe_status(status)}",
+        exit_code=exit_code(status),
+    )
+
+
+def _kill_group(pid: int) -> None:
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except OSError:
+        try:
+            os.kill(pid, signal.SIGKILL)  # it is not the leader of its group yet, or the group is gone
+        except OSError:
+            return
