@@ -37,6 +37,7 @@ SECTIONS: dict[str, dict[str, Verb]] = {
         "run": Verb("run", "Run task files in the app, or headless with --no-ui (the default verb)."),
         "demo": Verb("demo", "Run a small built-in backlog in a folder of its own."),
         "add": Verb("add", "Add task files, or one task: mi4-tui add -- make test"),
+        "import": Verb("importing", "Bring in task-master, beads or GitHub issues, or check a file.", command="import_"),
         "stop": Verb("steer", "End the engine of this folder, after what runs or --now."),
     },
     "Look": {

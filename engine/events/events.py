@@ -13,7 +13,7 @@ import msgspec
 from ..tasks.model import OutputSummary, Task, Tokens
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag=True):
+class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="event", tag=True):
     """What all events have."""
 
     seq: int = 0

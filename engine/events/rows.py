@@ -12,7 +12,7 @@ MAX_ROWS = 20_000
 """Rows in one frame; what is over comes in the next, so that one frame never holds up the engine or a client for long."""
 
 
-class TaskRow(msgspec.Struct, kw_only=True, omit_defaults=True):
+class TaskRow(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     """One task (its newest generation) as viewers see it. Mutable state of the projection; others only read it."""
 
     key: int

@@ -44,6 +44,8 @@ class Entry:
     cache_key: CacheKey | None = None
     """Under which the result may be kept; None where the cache could not be asked."""
     asking_cache: bool = False
+    joined_to: str = ""
+    """Id of the identical task whose result it waits for; it is queued meanwhile."""
     cancel_cause: Cause = Cause.USER
     error: str = ""
 

@@ -91,6 +91,8 @@ def _why_queued(scheduler: Scheduler, entry: Entry, place: int | None) -> str:
         return "the engine is ending and starts nothing new"
     if scheduler.paused:
         return "the queue is paused"
+    if entry.joined_to:
+        return f"an identical task, {entry.joined_to}, is under way; its result will be used"
     if entry.asking_cache:
         return "the cache is being asked"
     blocked = scheduler.limits.reason(entry.task.category)

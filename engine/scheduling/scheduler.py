@@ -23,6 +23,7 @@ from ..workers.protocol import Work
 from ..workers.worker import Worker
 from .dependencies import Dependencies, Outcome, Verdict, outcome_of
 from .entry import Entry, work_order
+from .joining import InFlight
 from .ledger import Ledger
 from .limits import CategoryLimits
 from .loads import Load, Loads
@@ -72,6 +73,7 @@ class Scheduler:
         self.limits = CategoryLimits(policy.limits)
         self.predictor = DurationPredictor()
         self.loads = Loads()
+        self.in_flight = InFlight()
         self.paused = False
         self.draining = False
         self.trouble = ""
@@ -156,8 +158,10 @@ class Scheduler:
         self._cache_answered(entry)
         entry.cache_key = key
         entry.cache_asked = True
-        if entry.state is State.QUEUED:
-            self.ledger.outbox.events.append(ev.CacheLookedUp(task_id=entry.id, key=entry.key, hit=False))
+        if entry.state is not State.QUEUED:
+            return
+        self.ledger.outbox.events.append(ev.CacheLookedUp(task_id=entry.id, key=entry.key, hit=False))
+        if self.in_flight.join(entry) is None:
             self.queue.put(entry.key, self.rank(entry), entry.task.category)
 
     def cache_hit(self, entry: Entry, result: AttemptResult) -> None:
@@ -345,6 +349,8 @@ class Scheduler:
         self.ledger.held -= entry.state is State.HELD
         self.queue.remove(entry.key)
         self.dependencies.forget(entry.key)
+        self._part(entry)
+        entry.cache_asked = False
         entry.wake_at = None
 
     def _settle(
@@ -353,8 +359,16 @@ class Scheduler:
     ) -> None:  # fmt: skip
         """End a task for good, and let those that wait for it go on."""
         self.ledger.settle(entry, target, cause=cause, result=result, worker=worker, cached=cached, by_user=by_user)
+        self._part(entry)
         for follower, verdict in self._followers(entry):
             self._act_on(follower, verdict)
+
+    def _part(self, entry: Entry) -> None:
+        """Nobody can wait for the result of this task any longer: its followers ask the cache again."""
+        for follower in self.in_flight.leave(entry):
+            follower.cache_asked = False
+            if follower.state is State.QUEUED:
+                self.queue.put(follower.key, self.rank(follower), follower.task.category)
 
     # Choosing.
 

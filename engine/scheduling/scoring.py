@@ -32,7 +32,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
         return self.priority + self.age + self.retries + self.timeout + self.dependencies + self.manual
 
 
-class Scored(msgspec.Struct, frozen=True, kw_only=True):
+class Scored(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the score is made from."""
 
     priority: float

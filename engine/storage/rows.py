@@ -13,7 +13,7 @@ import msgspec
 from ..tasks.model import AttemptResult, OutputSummary, State, Task, Tokens
 
 
-class NewTask(msgspec.Struct, frozen=True, kw_only=True):
+class NewTask(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A task that was accepted: one new row, one generation of its id."""
 
     key: int
@@ -32,7 +32,7 @@ class NewTask(msgspec.Struct, frozen=True, kw_only=True):
     """Manual term of the score."""
 
 
-class Change(msgspec.Struct, frozen=True, kw_only=True):
+class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One guarded transition: it happens only if the row has `key`, `attempt` and one of the states in `sources`."""
 
     key: int
@@ -64,7 +64,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a person asked for it; such changes and final states leave an event row."""
 
 
-class Order(msgspec.Struct, frozen=True, kw_only=True):
+class Order(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A new place in the queue, asked for by the user."""
 
     key: int
@@ -107,7 +107,7 @@ class Batch(msgspec.Struct, kw_only=True):
         return bool(self.inserts or self.changes or self.orders or self.cache)
 
 
-class Stored(msgspec.Struct, frozen=True):
+class Stored(msgspec.Struct, frozen=True, gc=False):
     """One row: the newest generation of one task id."""
 
     key: int

@@ -14,7 +14,9 @@ from .fields import MAX_ID
 from .markdown_text import Item, Outline, plain, read_outline, slug
 from .records import Records, show
 
-_LEADING = re.compile(r"(?:\*\*)?(?:(?P<number>T[0-9]{1,9})|#(?P<hash>[0-9]{1,9})|\{#?(?P<name>[\w][\w.:/-]{0,99})\})(?:\*\*)?(?:[:.)]?(?=\s)|:)\s*")
+_LEADING = re.compile(
+    r"(?:\*\*)?(?:(?P<number>T[0-9]{1,9})|#(?P<hash>[0-9]{1,9})|\{#?(?P<name>[\w][\w.:/-]{0,99})\})(?:\*\*)?(?:[:.)]?(?=\s)|:)\s*"
+)
 _TRAILING = re.compile(r"\{#?(?P<name>[\w][\w.:/-]{0,99})\}")
 _DEPENDS = re.compile(r"\((?:depends on|after|needs|requires|blocked by):?\s{1,4}([^()]{1,2000})\)", re.IGNORECASE)
 _SEPARATOR = re.compile(r"\s*(?:,|;|&|\band\b)\s*")
@@ -68,9 +70,16 @@ def entries_of(outline: Outline, records: Records) -> list[Entry]:
         names, doubt = dependencies_in(entry.text)
         entry.dependencies.update(dict.fromkeys(names))
         if doubt:
-            records.warnings.append((entry.item.line, f"{doubt} names no task that can be waited for; write ids such as T012, #12 or {{id}}"))
+            records.warnings.append(
+                (
+                    entry.item.line,
+                    f"{doubt} names no task that can be waited for; write ids such as T012, #12 or {{id}}",
+                )
+            )
         if entry.item.mark not in " xX":
-            records.warnings.append((entry.item.line, f"the mark {show(entry.item.mark)} means neither open nor done: the task is held"))
+            records.warnings.append(
+                (entry.item.line, f"the mark {show(entry.item.mark)} means neither open nor done: the task is held")
+            )
         parent = by_item[id(entry.item.parent)] if entry.item.parent else None
         if parent:
             # Before its own children are added to it: a child starts when its parent could, and its parent ends last.
@@ -150,8 +159,7 @@ def _made_id(entry: Entry) -> str:
 
 def _fill(entry: Entry) -> None:
     item = entry.item
-    text = plain(entry.text)
-    entry.record |= {"id": entry.id, "title": _short(text), "description": "\n".join(_prompt(entry)).strip()}
+    entry.record |= {"id": entry.id, "title": title_in(entry.text), "description": "\n".join(_prompt(entry)).strip()}
     if item.headings:
         entry.record["category"] = _short(item.headings[-1], 60)
     if entry.dependencies:
@@ -171,6 +179,11 @@ def _prompt(entry: Entry) -> Iterator[str]:
     above = [plain(split_id(item.text)[1]) for item in entry.item.above()]
     if entry.item.headings or above:
         yield f"\nPart of: {' > '.join((*entry.item.headings, *reversed(above)))}"
+
+
+def title_in(text: str) -> str:
+    """The text of an item as a title: without markup, and without what it depends on."""
+    return _short(plain(_DEPENDS.sub("", text)) or plain(text))
 
 
 def _short(text: str, limit: int = _LONGEST_TITLE) -> str:

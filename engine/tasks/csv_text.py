@@ -95,10 +95,14 @@ def _check_header(header: list[str]) -> list[str]:
     faults = [f"column {n} has no name" for n, name in enumerate(header, 1) if not name]
     faults += [unknown_field(name) for name in header if name and name not in FIELDS]
     for n, name in enumerate(header):
-        twins = [other for other in header[:n] if other in FIELDS and name in FIELDS and FIELDS[other][0] == FIELDS[name][0]]
+        twins = [
+            other for other in header[:n] if other in FIELDS and name in FIELDS and FIELDS[other][0] == FIELDS[name][0]
+        ]
         if twins:
             faults.append(
-                f"the column {show(name)} stands twice" if twins[0] == name else f"{twins[0]} and {name} mean the same; keep one"
+                f"the column {show(name)} stands twice"
+                if twins[0] == name
+                else f"{twins[0]} and {name} mean the same; keep one"
             )
     return faults
 
@@ -114,7 +118,12 @@ def _read_rows(rows: Any, header: list[str], records: Records, places: Places) -
         if not any(row):
             continue
         if any(cell.strip() for cell in row[width:]):
-            records.faults.append((here, f"the row has {len(row)} cells and the header {width}; put quotes around a cell that holds the delimiter"))
+            records.faults.append(
+                (
+                    here,
+                    f"the row has {len(row)} cells and the header {width}; put quotes around a cell that holds the delimiter",
+                )
+            )
             continue
         record: dict[str, Any] = {}
         for name, make, cell in zip(header, makers, row, strict=False):

@@ -73,8 +73,9 @@ def _read_fields(record: Mapping[str, Any], values: dict[str, Any]) -> list[tupl
             faults.append((name, unknown_field(name)))
         else:
             target, read = FIELDS[name]
-            if target != name and record.get(target) is not None:
-                faults.append((name, f"{name} and {target} mean the same; keep one"))
+            if target != name and (record.get(target) is not None or target in values):
+                other = target if record.get(target) is not None else _written_as(target, record)
+                faults.append((name, f"{name} and {other} mean the same; keep one"))
                 continue
             try:
                 values[target] = read(raw)

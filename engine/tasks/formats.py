@@ -150,7 +150,9 @@ def _read_entries(whose: str, entries: Sequence[tuple[Any, Any]], *, qualify: bo
     return read_beads(entries) if whose == "beads" else read_github(entries, qualify=qualify)
 
 
-def _with_repositories(records: Records, whose: str, issues: Iterable[Any], qualified: Callable[[], Records]) -> Records:
+def _with_repositories(
+    records: Records, whose: str, issues: Iterable[Any], qualified: Callable[[], Records]
+) -> Records:
     if whose == "github":
         records.repositories, records.qualified = repositories_of(issues), qualified
     return records
@@ -158,7 +160,7 @@ def _with_repositories(records: Records, whose: str, issues: Iterable[Any], qual
 
 def _beads_list(root: Any) -> list[Any]:
     if isinstance(root, dict):
-        data = root["data"] if "data" in root else root
+        data = root.get("data", root)
         return data if isinstance(data, list) else [data]
     return list(root)
 
@@ -186,7 +188,9 @@ def owner_of(root: Any, path: Path) -> str:
 def _owner_of_table(root: dict[str, Any], folder: set[str]) -> str:
     if "schema_version" in root and "data" in root:
         return "beads"
-    if _is_issue_of_github(root) or (isinstance(root.get("items"), list) and owner_of(root["items"], Path()) == "github"):
+    if _is_issue_of_github(root) or (
+        isinstance(root.get("items"), list) and owner_of(root["items"], Path()) == "github"
+    ):
         return "github"
     if _is_issue_of_beads(root):
         return "beads"
@@ -196,7 +200,9 @@ def _owner_of_table(root: dict[str, Any], folder: set[str]) -> str:
         foreign = any(_is_task_of_taskmaster(task) for task in sample) or isinstance(root.get("metadata"), dict)
         foreign = foreign or (".taskmaster" in folder and not any(_NATIVE_WORK & task.keys() for task in sample))
         return "task-master" if foreign else ""
-    tagged = [content for content in root.values() if isinstance(content, dict) and isinstance(content.get("tasks"), list)]
+    tagged = [
+        content for content in root.values() if isinstance(content, dict) and isinstance(content.get("tasks"), list)
+    ]
     return "task-master" if tagged else ""
 
 

@@ -120,7 +120,9 @@ class _Reader:
         """The document is over."""
         if self._block:
             what = {"-->": "comment", "---": "front matter"}.get(self._block, "code block")
-            self.outline.warnings.append((self._begun, f"the {what} that begins here never ends; all below is part of it"))
+            self.outline.warnings.append(
+                (self._begun, f"the {what} that begins here never ends; all below is part of it")
+            )
         self._flush()
 
     # Blocks whose lines mean nothing here
@@ -174,7 +176,9 @@ class _Reader:
         elif underline and not self._blank and self._prose[0] == number - 1 > 0:
             self._take_heading(1 if underline[1][0] == "=" else 2, self._prose[1])
         elif _ALMOST.match(line):
-            self.outline.faults.append((number, f"looks like an item with a box; write '- [ ] text', not {show(line.strip())}"))
+            self.outline.faults.append(
+                (number, f"looks like an item with a box; write '- [ ] text', not {show(line.strip())}")
+            )
         elif self._belongs(line):
             self._items[-1].body.append(line)
         elif _BULLET.match(line):

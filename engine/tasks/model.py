@@ -1,6 +1,7 @@
 """The values that everything else speaks about: a task, its state, and how an attempt ended.
 
 All are frozen ``msgspec`` structs, so that they travel to disk, over sockets and between processes without a second definition.
+They never refer to themselves, so the collector of cycles need not look at them (``gc=False``): there are many.
 Durations are float seconds; points in time are float seconds since the epoch.
 """
 
@@ -89,7 +90,7 @@ Restart = Literal["on-crash", "never"]
 Workspace = Literal["inplace", "scratch", "worktree"]
 
 
-class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One unit of work as the user wrote it, normalised; product fields are described in README."""
 
     id: str
@@ -172,7 +173,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return hashlib.sha256(msgspec.json.encode(plain, order="sorted")).hexdigest()
 
 
-class Tokens(msgspec.Struct, frozen=True, kw_only=True):
+class Tokens(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Tokens that an agent reported; never estimated."""
 
     input: int = 0
@@ -187,7 +188,7 @@ class Tokens(msgspec.Struct, frozen=True, kw_only=True):
         return self.input + self.output
 
 
-class OutputSummary(msgspec.Struct, frozen=True, kw_only=True):
+class OutputSummary(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a task has printed so far; counts are exact, texts are sanitised and redacted."""
 
     lines: int = 0
@@ -203,7 +204,7 @@ class OutputSummary(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes that the log file did not keep because of its cap."""
 
 
-class AttemptResult(msgspec.Struct, frozen=True, kw_only=True):
+class AttemptResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """How one attempt ended, as the worker saw it."""
 
     key: int

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from .checklist import Entry, entries_of
-from .markdown_text import Outline, plain
+from .checklist import Entry, entries_of, title_in
+from .markdown_text import Outline
 from .records import Records
 
 _NUMBERED = re.compile(r"(?:\*\*)?T[0-9]{3,9}\b")
@@ -103,9 +103,8 @@ def _read_markers(entry: Entry) -> bool:
         else:
             story = match[1]
     if text and text != entry.text:
-        title = plain(text)
         entry.record["description"] = text + entry.record["description"][len(entry.text) :]
-        entry.record["title"] = title if len(title) <= 200 else title[:199] + "\u2026"
+        entry.record["title"] = title_in(text)
         if story:
             entry.record["category"] = story
             entry.record["tags"] = [story]

@@ -1,13 +1,12 @@
 """Task files: from paths to checked tasks, or to every fault of every file at once.
 
-JSON (a list, or a table with "tasks"), JSON Lines and YAML are known by the file's ending; nothing is run, and nothing is guessed.
+Files of ours (JSON, JSON Lines, YAML, TOML, CSV, Markdown) are read strictly: one fault and nothing starts. Files of other programs are
+read as far as they can be understood, and the rest is told (`engine.tasks.foreign`). Nothing is run, and no file is written.
 """
 
 from __future__ import annotations
 
 import gc
-import os
-import stat
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,22 +14,15 @@ from pathlib import Path
 
 from ..errors import Fault, TaskFileError
 from .fields import Folders, field_names, idle_fields, read_task
+from .foreign import refuse_doubles, settle_foreign
+from .formats import read_text
 from .graph import GraphFault, check_graph
-from .json_text import read_json, read_json_lines
 from .model import Task
-from .records import Places, Records, show
-from .yaml_text import read_yaml
+from .reading import Reading, load_text
+from .records import show
 
-MAX_BYTES = 512 * 2**20
-"""Size of a task file; far above 100,000 tasks."""
-READERS: dict[str, Callable[[str], Records]] = {
-    ".json": read_json,
-    ".jsonl": read_json_lines,
-    ".ndjson": read_json_lines,
-    ".yaml": read_yaml,
-    ".yml": read_yaml,
-}
-"""Formats by the ending of the file's name."""
+MAX_WARNINGS = 20
+"""Warnings of one file that a run tells; ``mi4-tui import --dry-run`` tells them all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +34,26 @@ class TaskFile:
     tasks: tuple[Task, ...]
     warnings: tuple[str, ...] = ()
     """One line each, with the place: what is allowed and probably not meant."""
+    format: str = ""
+    """Name of its format for people, such as ``yaml`` or ``task-master``."""
+    is_foreign: bool = False
+    """Whether another program wrote it."""
+    skipped: tuple[Fault, ...] = ()
+    """What stands in it and is no task, with the reasons."""
+    unmet: tuple[tuple[str, str], ...] = ()
+    """Of files of other programs: (task, dependency) where nobody knows the dependency; the task does not wait for it."""
+    cycles: tuple[str, ...] = ()
+    """Of files of other programs: ``a -> b -> a`` for each group of tasks that was left out because they wait for each other."""
+
+    def notes(self) -> Iterator[str]:
+        """What a run tells of the file: not too many lines."""
+        yield from self.warnings[:MAX_WARNINGS]
+        more = len(self.warnings) - MAX_WARNINGS
+        hint = f"'mi4-tui import --dry-run {self.path}' lists them"
+        if more > 0:
+            yield f"{self.path}: {more:,} more warnings; {hint}"
+        if self.is_foreign and self.skipped:
+            yield f"{self.path}: {len(self.skipped):,} entries do not become tasks; {hint}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,30 +69,8 @@ class TaskFileSet:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """The warnings of all files."""
-        return tuple(warning for file in self.files for warning in file.warnings)
-
-
-@dataclass(slots=True)
-class _Reading:
-    """One file while it is read; `numbers` are the positions of its good records."""
-
-    name: str
-    records: Records
-    tasks: list[Task]
-    numbers: list[int]
-    faults: list[Fault]
-    warnings: list[str]
-    places: Places | None = None
-
-    def line(self, number: int, field: str = "") -> int | None:
-        """Where record `number` (from 0), or one of its fields, stands."""
-        if self.places is None:
-            self.places = self.records.locate()
-        if number >= len(self.places):
-            return None
-        place = self.places[number]
-        return place.get(field, place[""])
+        """What a run tells of all files."""
+        return tuple(note for file in self.files for note in file.notes())
 
 
 def read_task_files(
@@ -92,14 +82,41 @@ def read_task_files(
     Raises `TaskFileError` with every fault of every file.
     """
     with _no_collection():
-        readings = [_read(path, cwd) for path in paths]
+        known = _once(known)
+        readings = _read_all(paths, cwd)
+        refuse_doubles(readings)
         _check_ids(readings)
+        settle_foreign(readings, known)
         _check_dependencies(readings, known)
     faults = [fault for reading in readings for fault in sorted(reading.faults, key=lambda fault: fault.line or 0)]
     if faults:
         raise TaskFileError(faults)
-    files = zip(paths, readings, strict=True)
-    return TaskFileSet(tuple(TaskFile(path, tuple(r.tasks), tuple(r.warnings)) for path, r in files))
+    return TaskFileSet(tuple(_file(path, reading) for path, reading in zip(paths, readings, strict=True)))
+
+
+def _file(path: Path, reading: Reading) -> TaskFile:
+    return TaskFile(
+        path=path,
+        tasks=tuple(reading.tasks),
+        warnings=tuple(reading.warnings),
+        format=reading.records.format,
+        is_foreign=reading.records.foreign,
+        skipped=tuple(sorted(reading.skipped, key=lambda skipped: skipped.line or 0)),
+        unmet=tuple(reading.unmet),
+        cycles=tuple(reading.cycles),
+    )
+
+
+def _once(known: Collection[str] | Callable[[], Collection[str]]) -> Callable[[], Collection[str]]:
+    """The known ids, asked for at most once."""
+    found: list[Collection[str]] = []
+
+    def ask() -> Collection[str]:
+        if not found:
+            found.append(known() if callable(known) else known)
+        return found[0]
+
+    return ask
 
 
 @contextmanager
@@ -115,19 +132,41 @@ def _no_collection() -> Iterator[None]:
         gc.enable()
 
 
-def _read(path: Path, cwd: Path) -> _Reading:
-    name, full = str(path), Path(cwd, path).absolute()
-    reading = _Reading(name, Records(), [], [], [], [])
-    try:
-        text = _load(full)
-        reading.records = _reader(full)(text)
-    except ValueError as problem:
-        reading.records.faults.append(_split_problem(problem))
-    reading.faults += [Fault(name, line, message) for line, message in reading.records.faults]
-    _check_records(reading, Folders(str(cwd.absolute()), str(full.parent)))
-    if not reading.records.items and not reading.faults:
-        reading.warnings.append(f"{name}: holds no tasks")
-    return reading
+def _read_all(paths: Sequence[Path], cwd: Path) -> list[Reading]:
+    readings = []
+    for path in paths:
+        reading = Reading(str(path))
+        readings.append(reading)
+        full = Path(cwd, path).absolute()
+        try:
+            reading.records = read_text(full, load_text(full))
+        except ValueError as problem:
+            reading.records.faults.append(_split_problem(problem))
+    _tell_repositories_apart(readings)
+    for path, reading in zip(paths, readings, strict=True):
+        _take_records(reading, Folders(str(cwd.absolute()), str(Path(cwd, path).absolute().parent)))
+    return readings
+
+
+def _tell_repositories_apart(readings: list[Reading]) -> None:
+    """Issues of several repositories have their repository in the id, in whichever files they are."""
+    if len({name for reading in readings for name in reading.records.repositories}) < 2:
+        return
+    for reading in readings:
+        if reading.records.qualified is not None:
+            reading.records = reading.records.qualified()
+
+
+def _take_records(reading: Reading, folders: Folders) -> None:
+    records = reading.records
+    reading.faults += [Fault(reading.name, line, message) for line, message in records.faults]
+    for line, message in records.warnings:
+        reading.warn(line, message)
+    for line, reason in records.skipped:
+        reading.skip(line, reason)
+    _check_records(reading, folders)
+    if not records.items and not reading.faults:
+        reading.warn(None, "holds no tasks")
 
 
 def _split_problem(problem: ValueError) -> tuple[int | None, str]:
@@ -135,56 +174,7 @@ def _split_problem(problem: ValueError) -> tuple[int | None, str]:
     return line, message
 
 
-def _reader(path: Path) -> Callable[[str], Records]:
-    reader = READERS.get(path.suffix.lower())
-    if reader is None:
-        raise ValueError(f"not a known format {show(path.suffix)}; name the file {', '.join(READERS)}")
-    return reader
-
-
-def _load(path: Path) -> str:
-    """The text of a regular file; raises `ValueError` with (line, message) or a message."""
-    data = _load_bytes(path)
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise ValueError("is UTF-16; save it as UTF-8")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise ValueError(line, f"not UTF-8 text: the byte 0x{data[error.start]:02x} cannot stand there") from error
-    if not text.strip():
-        raise ValueError("is empty; write a list of tasks, each with an id and what to do")
-    return text
-
-
-def _load_bytes(path: Path) -> bytes:
-    try:
-        # Not blocking, so that a pipe nobody writes to cannot hang the command before it is seen to be one.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError as error:
-        raise ValueError("no such file") from error
-    except (OSError, ValueError) as error:
-        raise ValueError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    try:
-        _check_kind(os.fstat(descriptor))
-        with os.fdopen(descriptor, "rb", closefd=False) as file:
-            return file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise ValueError(f"cannot be read: {error.strerror}") from error
-    finally:
-        os.close(descriptor)
-
-
-def _check_kind(status: os.stat_result) -> None:
-    if stat.S_ISDIR(status.st_mode):
-        raise ValueError("is a folder; name a task file in it")
-    if not stat.S_ISREG(status.st_mode):
-        raise ValueError("is not a regular file; save the tasks to a file first")
-    if status.st_size > MAX_BYTES:
-        raise ValueError(f"has {status.st_size:,} bytes; the limit is {MAX_BYTES:,}")
-
-
-def _check_records(reading: _Reading, folders: Folders) -> None:
+def _check_records(reading: Reading, folders: Folders) -> None:
     """Turn the records into tasks; each fault gets its line."""
     for number, record in enumerate(reading.records.items):
         task, faults = read_task(record, folders)
@@ -192,8 +182,11 @@ def _check_records(reading: _Reading, folders: Folders) -> None:
             reading.tasks.append(task)
             reading.numbers.append(number)
             for field in idle_fields(task):
-                line = reading.line(number, field)
-                reading.warnings.append(f"{reading.name}:{line}: {field} has no effect on a {task.kind} task")
+                reading.warn(reading.line(number, field), f"{field} has no effect on a {task.kind} task")
+        elif reading.records.foreign:
+            reading.skip(reading.line(number), _about(record, "; ".join(message for _, message in faults if message)))
+            reading.refused.add(_id_text(record))
+            continue
         for field, message in faults:
             reading.faults.append(Fault(reading.name, reading.line(number, field), _about(record, message)))
 
@@ -204,8 +197,8 @@ def _about(record: object, message: str) -> str:
     return f"task {show(str(task_id))}: {message}" if isinstance(task_id, str | int) else message
 
 
-def _check_ids(readings: list[_Reading]) -> None:
-    first: dict[str, tuple[_Reading, int]] = {}
+def _check_ids(readings: list[Reading]) -> None:
+    first: dict[str, tuple[Reading, int]] = {}
     for reading in readings:
         for task, number in zip(reading.tasks, reading.numbers, strict=True):
             if first.setdefault(task.id, (reading, number)) == (reading, number):
@@ -216,17 +209,14 @@ def _check_ids(readings: list[_Reading]) -> None:
             reading.faults.append(Fault(reading.name, reading.line(number, "id"), message))
 
 
-def _check_dependencies(readings: list[_Reading], known: Collection[str] | Callable[[], Collection[str]]) -> None:
+def _check_dependencies(readings: list[Reading], known: Callable[[], Collection[str]]) -> None:
     tasks = [task for reading in readings for task in reading.tasks]
-    given = () if callable(known) else known
-    faults = check_graph(tasks, given)
-    if not faults:
+    if not check_graph(tasks):
         return
     # A task that is wrong itself is known by its id all the same: that it is missing here is no second fault.
     wrong = {_id_text(record) for reading in readings if reading.faults for record in reading.records.items}
-    stored = known() if callable(known) else known
     unreadable = any(reading.faults and not reading.records.items for reading in readings)
-    _place_graph_faults(readings, check_graph(tasks, _Anything() if unreadable else {*wrong, *stored}))
+    _place_graph_faults(readings, check_graph(tasks, _Anything() if unreadable else {*wrong, *known()}))
 
 
 class _Anything(frozenset[str]):
@@ -240,7 +230,7 @@ def _id_text(record: object) -> str:
     return str(record.get("id")) if isinstance(record, dict) else ""
 
 
-def _place_graph_faults(readings: list[_Reading], faults: list[GraphFault]) -> None:
+def _place_graph_faults(readings: list[Reading], faults: list[GraphFault]) -> None:
     places = {
         task.id: (reading, number)
         for reading in reversed(readings)

@@ -20,7 +20,8 @@ _SHAPE = "write each task as a table below [[task]]"
 _PLACE = re.compile(r"\(at (?:line (\d+), column \d+|end of document)\)")
 _TEXT = r'"""(?:[^\\]|\\.)*?"""|' + r"'''.*?'''"
 _HEAD = re.compile(
-    _TEXT + r"|^[ \t]*\[\[[ \t]*(?P<task>\"?tasks?\"?)[ \t]*\]\]|^[ \t]*\[(?P<other>[^\n]*)|^[ \t]*(?P<key>[\w-]+)[ \t]*[=.]",
+    _TEXT
+    + r"|^[ \t]*\[\[[ \t]*(?P<task>\"?tasks?\"?)[ \t]*\]\]|^[ \t]*\[(?P<other>[^\n]*)|^[ \t]*(?P<key>[\w-]+)[ \t]*[=.]",
     re.DOTALL | re.MULTILINE,
 )
 

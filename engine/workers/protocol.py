@@ -20,7 +20,7 @@ MAX_FRAME = 64 * 1024 * 1024
 _LENGTH = struct.Struct(">I")
 
 
-class Work(msgspec.Struct, frozen=True, array_like=True):
+class Work(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One attempt to run, complete: the host needs nothing else."""
 
     key: int

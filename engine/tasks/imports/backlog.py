@@ -150,7 +150,9 @@ class Backlog:
             for child in children:
                 self._inherit(parent, child, passed)
             if not parent.is_group:
-                parent.waits_for |= dict.fromkeys(child.id for child in children if child.standing is not Standing.LEFT_OUT)
+                parent.waits_for |= dict.fromkeys(
+                    child.id for child in children if child.standing is not Standing.LEFT_OUT
+                )
             todo += children
 
     def _inherit(self, parent: Draft, child: Draft, passed: list[str]) -> None:
@@ -163,7 +165,10 @@ class Backlog:
     def _may_add(self, count: int, draft: Draft) -> bool:
         if self._edges + count > MAX_EDGES:
             if self._edges <= MAX_EDGES:
-                self.warn(draft.place, f"more than {MAX_EDGES:,} dependencies by way of parents and groups; the rest of them is left out")
+                self.warn(
+                    draft.place,
+                    f"more than {MAX_EDGES:,} dependencies by way of parents and groups; the rest of them is left out",
+                )
                 self._edges = MAX_EDGES + 1
             return False
         self._edges += count

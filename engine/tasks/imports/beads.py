@@ -62,7 +62,10 @@ def _read_issue(backlog: Backlog, issue: Mapping[str, Any], place: Place, name: 
     draft.holds_children = draft.why == "deferred there"
     if is_group:
         draft.is_group = True
-        backlog.skip(place, f"{show(name)}: the {kind} {show(draft.fields['title'])} is a group of its children, no work of its own")
+        backlog.skip(
+            place,
+            f"{show(name)}: the {kind} {show(draft.fields['title'])} is a group of its children, no work of its own",
+        )
     _read_edges(backlog, issue, draft)
     if draft.parent:
         draft.fields["tags"] = tags_of([*draft.fields["tags"], draft.parent])
@@ -144,7 +147,10 @@ def _read_edges(backlog: Backlog, issue: Mapping[str, Any], draft: Draft) -> Non
             backlog.warn(draft.place, f"{show(draft.id)}: a dependency names no issue; that is ignored")
             continue
         if owner and owner != draft.id:
-            backlog.warn(draft.place, f"{show(draft.id)}: a dependency of {show(owner)} stands here; it is taken for one of this issue")
+            backlog.warn(
+                draft.place,
+                f"{show(draft.id)}: a dependency of {show(owner)} stands here; it is taken for one of this issue",
+            )
         kind = text_of(edge.get("type") or edge.get("dependency_type")).lower() or "blocks"
         if kind in _WAITS:
             draft.waits_for[target] = None
@@ -158,4 +164,7 @@ def _read_edges(backlog: Backlog, issue: Mapping[str, Any], draft: Draft) -> Non
     if links:
         draft.fields["meta"]["links"] = [title_of(link) for link in links]
     if draft.fields.get("run_if") and len(draft.waits_for) > 1:
-        backlog.warn(draft.place, f"{show(draft.id)} runs if any of the {len(draft.waits_for)} that it waits for fails, not only the one that was meant")
+        backlog.warn(
+            draft.place,
+            f"{show(draft.id)} runs if any of the {len(draft.waits_for)} that it waits for fails, not only the one that was meant",
+        )

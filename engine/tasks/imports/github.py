@@ -14,7 +14,9 @@ DEFAULT_LIMIT = 30
 """How many issues come when nobody asks for more."""
 _REPOSITORY = re.compile(r"(?:https?://[^/\s]+/(?:repos/)?)([\w.-]{1,100}/[\w.-]{1,100})(?=/|$)")
 _REFERENCE = r"(?:(?P<repo>[\w.-]{1,100}/[\w.-]{1,100})?#|https?://[\w.-]{1,100}/(?P<path>[\w.-]{1,100}/[\w.-]{1,100})/issues/)(?P<number>[0-9]{1,9})\b"
-_BLOCKED = re.compile(r"\b(?:blocked by|depends on|depends upon|requires)\b:?[ \t]*(?=[\w.-]*/?[\w.-]*#|https?:)", re.IGNORECASE)
+_BLOCKED = re.compile(
+    r"\b(?:blocked by|depends on|depends upon|requires)\b:?[ \t]*(?=[\w.-]*/?[\w.-]*#|https?:)", re.IGNORECASE
+)
 _NEXT = re.compile(r"[ \t]{0,4}(?:,[ \t]{0,4}and|,|and|&)?[ \t]{0,4}" + _REFERENCE)
 _TASK = re.compile(r"^[ \t]*[-*+][ \t]+\[[ xX]\][ \t]+" + _REFERENCE, re.MULTILINE)
 _P = re.compile(r"p([0-4])")
@@ -60,7 +62,10 @@ def read_github(entries: Sequence[tuple[Any, Place]], *, qualify: bool = False) 
         else:
             _read_issue(backlog, value, place, number, qualify=qualify)
     if len(entries) == DEFAULT_LIMIT:
-        backlog.warn(None, f"exactly {DEFAULT_LIMIT} issues, which is how many come when no limit is given; there may be more (gh issue list --limit 1000)")
+        backlog.warn(
+            None,
+            f"exactly {DEFAULT_LIMIT} issues, which is how many come when no limit is given; there may be more (gh issue list --limit 1000)",
+        )
     return backlog
 
 
@@ -92,7 +97,9 @@ def _read_issue(backlog: Backlog, issue: Mapping[str, Any], place: Place, number
     _read_state(backlog, issue, draft)
     for other, reference in _references(body):
         if other and other != repository and not qualify:
-            backlog.warn(place, f"{show(name)} waits for {other}#{reference}, which is in another repository; that is ignored")
+            backlog.warn(
+                place, f"{show(name)} waits for {other}#{reference}, which is in another repository; that is ignored"
+            )
         else:
             draft.waits_for[_id(reference, other or repository, qualify=qualify)] = None
     draft.waits_for.pop(name, None)

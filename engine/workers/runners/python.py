@@ -6,92 +6,78 @@ of one project is never mistaken for another's.
 
 from __future__ import annotations
 
-import mmap
 import os
 import signal
 import socket
 import struct
 import sys
-from collections.abc import Mapping
-
-import msgspec
+from collections.abc import Mapping, Sequence
 
 from ...errors import ProtocolError
 from ..launch import package_root
-from ..protocol import FrameSplitter, Run, Work, encode
-from .job import Outcome, describe_status, exit_code, start_failed
-from .python_child import PAGE_BYTES, Reply, Setup, read_page, serve_calls
+from ..progress import ProgressPage
+from ..protocol import Work
+from .job import Outcome, start_failed
+from .python_child import Setup, serve_calls
+from .python_job import CallBatch, PythonJob, WarmChild
+from .slate import Calls, Slate, calls_frame
 
-_RECEIVE = 256 * 1024
+BATCH = 32
+"""Calls that a child is given at once, at most."""
+_SHORTEST_LIMIT = 0.05
+"""Seconds; a call with a shorter time-out is made alone, so that the host looks at it from the start."""
 _SEND_SECONDS = 10
-"""A child that does not take a call for so long is replaced."""
-_reply_decoder = msgspec.msgpack.Decoder(Reply)
+"""A child that does not take a batch for so long is replaced."""
 _Key = tuple[object, ...]
 
 
-class _WarmChild:
-    """A child and the host's ends of its channels. State: open descriptors; the owner is the runner."""
-
-    def __init__(self, pid: int, channel: socket.socket, output: int, page: mmap.mmap, key: _Key) -> None:
-        self.pid = pid
-        self.pidfd = os.pidfd_open(pid)
-        self.channel = channel
-        self.output = output
-        self.page = page
-        self.key = key
-        self.splitter = FrameSplitter()
-        self.alive = True
-
-    def end(self) -> None:
-        """Kill and reap it and what shares its group; its output can still be read."""
-        if self.alive:
-            self.alive = False
-            _kill_group(self.pid)
-            os.waitpid(self.pid, 0)
-
-    def close(self) -> None:
-        """`end`, and close all."""
-        self.end()
-        self.channel.close()
-        os.close(self.pidfd)
-        os.close(self.output)
-        self.page.close()
-
-
 class PythonRunner:
-    """Starts calls. State: the warm child, if any; the owner is the host."""
+    """Starts calls. State: the warm child, if any, and the number of the last batch; the owner is the host."""
 
-    def __init__(self, base: Mapping[bytes, bytes], run_id: str, home: str) -> None:
+    def __init__(
+        self, base: Mapping[bytes, bytes], run_id: str, home: str, progress: ProgressPage, lifeline: int
+    ) -> None:
+        """`lifeline`: an epoll descriptor that has news when the engine is gone; children look at it before each call."""
         self._base = base
         self._run_id = run_id
         self._home = home
-        self._child: _WarmChild | None = None
+        self._progress = progress
+        self._lifeline = lifeline
+        self._child: WarmChild | None = None
+        self._number = 0
 
     @property
     def known(self) -> frozenset[int]:
         """The warm child, which a sweep spares."""
         return frozenset({self._child.pid}) if self._child is not None and self._child.alive else frozenset()
 
-    def start(self, work: Work) -> PythonJob | Outcome:
-        """Hand the call to the warm child, or to a new one."""
+    def start(self, works: Sequence[Work]) -> CallBatch | Outcome:
+        """Hand the calls, which `may_share` a child, to the warm one or to a new one. An outcome is that of the first."""
+        self._number += 1
         try:
-            frame = encode(Run((work,)))
+            frame = calls_frame(Calls(self._number, tuple(works)))
         except ProtocolError as error:
-            return start_failed(f"args or kwargs cannot be handed over: {error}")
-        key = _key(work)
-        if self._child is not None and (self._child.key != key or not self._child.alive):
+            if len(works) == 1:
+                return start_failed(f"args or kwargs cannot be handed over: {error}")
+            batch = self.start(works[:1])
+            if isinstance(batch, CallBatch):
+                batch.unbegun += works[1:]
+            return batch
+        key = _key(works[0])
+        if self._child is not None and (self._child.key != key or not self._child.alive or self._child.stale):
             self.close()
         for _ in range(2):
             try:
-                child = self._child or self._fork(work, key)
+                child = self._child or self._fork(works[0], key)
             except OSError as error:
                 return start_failed(f"cannot start a process for callables: {error.strerror}", retryable=True)
+            child.slate.begin(self._number, watched=len(works) == 1)
             try:
                 child.channel.sendall(frame)
             except OSError:
                 self.close()  # it died while it was idle
                 continue
-            return PythonJob(self, child, work)
+            return CallBatch(child, self._number, tuple(works), self._progress, self.close)
         return start_failed("the process for callables ends as soon as it is started", retryable=True)
 
     def close(self) -> None:
@@ -100,12 +86,12 @@ class PythonRunner:
             self._child.close()
             self._child = None
 
-    def _fork(self, work: Work, key: _Key) -> _WarmChild:
+    def _fork(self, work: Work, key: _Key) -> WarmChild:
         ours, theirs = socket.socketpair()
         output, inner = os.pipe2(os.O_CLOEXEC)
-        page = mmap.mmap(-1, PAGE_BYTES)
+        slate = Slate()
         try:
-            pid = self._fork_into(work, theirs, inner, page)
+            pid = self._fork_into(work, theirs, inner, slate)
         except OSError:
             ours.close()
             os.close(output)
@@ -116,7 +102,7 @@ class PythonRunner:
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _SEND_SECONDS, 0))
         os.set_blocking(output, False)
         try:
-            self._child = _WarmChild(pid, ours, output, page, key)
+            self._child = WarmChild(pid, ours, output, slate, key)
         except OSError:  # no descriptor left for the pidfd
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
@@ -124,118 +110,48 @@ class PythonRunner:
             raise
         return self._child
 
-    def _fork_into(self, work: Work, channel: socket.socket, output: int, page: mmap.mmap) -> int:
+    def _fork_into(self, work: Work, channel: socket.socket, output: int, slate: Slate) -> int:
         host = os.getpid()
         pid = os.fork()
         if pid == 0:
             serve_calls(
                 Setup(
-                    host,
-                    channel.fileno(),
-                    output,
-                    page,
-                    self._base,
-                    self._run_id,
-                    self._home,
-                    _interpreter_path(),
-                    work,
+                    host=host,
+                    channel=channel.fileno(),
+                    output=output,
+                    lifeline=self._lifeline,
+                    slate=slate,
+                    progress=self._progress,
+                    base=self._base,
+                    run_id=self._run_id,
+                    home=self._home,
+                    path=_interpreter_path(),
+                    work=work,
                 )
             )
         return pid
 
 
-class PythonJob:
-    """A call under way. State: which descriptors still matter; the owner is the attempt."""
-
-    def __init__(self, runner: PythonRunner, child: _WarmChild, work: Work) -> None:
-        self._runner = runner
-        self._work = work
-        self._adopt(child)
-
-    def _adopt(self, child: _WarmChild) -> None:
-        self.child = child
-        """Who makes the call."""
-        self.group = child.pid
-        self.output = child.output
-        self.watched: tuple[int, ...] = (child.channel.fileno(), child.pidfd)
-
-    def ready(self, now: float) -> Outcome | None:  # noqa: ARG002 -- the interface of all jobs
-        """The outcome once the child has answered or ended."""
-        reply = self._receive()
-        if reply is not None:
-            return self._settle(reply)
-        try:
-            pid, status = os.waitpid(self.child.pid, os.WNOHANG)
-        except ChildProcessError:
-            pid, status = self.child.pid, 0
-        if pid == 0:
-            return None
-        self.child.alive = False
-        reply = self._receive() or read_page(self.child.page, self._work.lease)
-        return _outcome(reply) if reply is not None else _ended(status)
-
-    def due(self) -> float | None:
-        """Never: descriptors tell."""
-        return None
-
-    def abort(self) -> Outcome | None:
-        """Nothing: the ladder ends the process."""
-        return None
-
-    def close(self) -> None:
-        """Keep the child when it may be used again, else close all of it."""
-        if not self.child.alive:
-            self._runner.close()
-
-    def _receive(self) -> Reply | None:
-        """The answer, when it is complete. A channel that ended is not watched any more: the exit will tell."""
-        try:
-            while data := self.child.channel.recv(_RECEIVE, socket.MSG_DONTWAIT):
-                for body in self.child.splitter.feed(data):
-                    reply = _reply_decoder.decode(body)
-                    if reply.number == self._work.lease:
-                        return reply
-        except BlockingIOError:
-            return None
-        except (OSError, ProtocolError, msgspec.MsgspecError):
-            self.child.end()  # user code wrote into our channel
-        self.watched = (self.child.pidfd,)
-        return None
-
-    def _settle(self, reply: Reply) -> Outcome | None:
-        if reply.stale:
-            return self._again()
-        if reply.distrust:
-            self.child.end()
-        return _outcome(reply)
-
-    def _again(self) -> Outcome | None:
-        """The user's files have changed: the same call in a new child."""
-        self._runner.close()
-        fresh = self._runner.start(self._work)
-        if isinstance(fresh, Outcome):
-            return fresh
-        self._adopt(fresh.child)
-        return None
-
-
-def _outcome(reply: Reply) -> Outcome:
-    return Outcome(
-        outcome="succeeded" if reply.ok else "failed",
-        cause=reply.cause,
-        error=reply.error,
-        retryable=reply.retryable,
-        exit_code=reply.exit_code,
-        value=reply.value,
+def may_share(first: Work, last: Work, other: Work) -> bool:
+    """Whether `other` can be in one batch with `first`, behind `last`."""
+    return (
+        can_wait(other)
+        and other.lease > last.lease
+        and other.cwd == first.cwd
+        and other.source_dir == first.source_dir
+        and other.set_env == first.set_env
+        and other.clean_env == first.clean_env
+        and other.keep_env == first.keep_env
     )
 
 
-def _ended(status: int) -> Outcome:
-    """The outcome of a call whose process ended before it returned."""
-    return Outcome(
-        outcome="failed",
-        error=f"the callable's process ended before it returned: {describe_status(status)}",
-        exit_code=exit_code(status),
+def can_wait(work: Work) -> bool:
+    """Whether the work is a call that need not be watched from its first moment."""
+    return (
+        work.kind == "python"
+        and not work.verify
+        and (work.timeout is None or work.timeout >= _SHORTEST_LIMIT)
+        and (work.stall is None or work.stall >= _SHORTEST_LIMIT)
     )
 
 
@@ -250,13 +166,3 @@ def _interpreter_path() -> tuple[str, ...]:
     if path and path[0] == str(package_root()):
         del path[0]
     return tuple(path)
-
-
-def _kill_group(pid: int) -> None:
-    try:
-        os.killpg(pid, signal.SIGKILL)
-    except OSError:
-        try:
-            os.kill(pid, signal.SIGKILL)  # it is not the leader of its group yet, or the group is gone
-        except OSError:
-            return

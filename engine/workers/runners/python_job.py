@@ -31,7 +31,11 @@ class WarmChild:
         self.key = key
         """What calls must have in common to be made here."""
         self.splitter = FrameSplitter()
+        self.watched: tuple[int, ...] = (channel.fileno(), self.pidfd)
+        """Readable when there is news; a channel that has ended is left out."""
         self.alive = True
+        self.stale = False
+        """Whether the user's files have changed since they were imported."""
         self.status = 0
         """Wait status once it has ended by itself."""
 
@@ -77,6 +81,8 @@ class CallBatch:
         self._progress = progress
         self._release = release
         self._single = len(works) == 1
+        self._paused = False  # the child waits for `go_on`
+        self._watching = self._single  # the output is being read
 
     @property
     def current(self) -> Work | None:
@@ -106,7 +112,8 @@ class CallBatch:
         self._drop(begun - self._count)
 
     def watch(self) -> None:
-        """The output will be read from now on."""
+        """The output of the current call will be read while it runs."""
+        self._watching = True
         self.child.slate.watch(self.number)
 
     def plain(self) -> Iterator[tuple[Work, Reply]]:
@@ -135,18 +142,24 @@ class CallBatch:
         self._drop(0)
         return _ended(self.child.status)
 
-    def go_on(self) -> None:
-        """Tell a child that waits that its output has been read."""
+    def resume(self) -> None:
+        """Let a child that waits go on; all output of the calls that were answered has been read."""
+        if not self._paused or self._answered:
+            return
+        self._paused = False
         if not self._works:
             return
-        self.child.slate.unwatch()
+        if not self._watching:
+            self.child.slate.unwatch()
         try:
             self.child.channel.sendall(_GO_ON)
         except OSError:
             return  # it has died, which its pidfd tells
 
     def close(self) -> None:
-        """After the end of a call: let go of a child that is dead, once nothing of it is wanted any more."""
+        """After the end of a call, whose output is read: the next may come; a dead child goes when nothing of it is wanted."""
+        self._watching = False
+        self.resume()
         if not self.child.alive and self.current is None:
             self._release()
 
@@ -165,33 +178,32 @@ class CallBatch:
         if not self._works:
             return
         try:
-            for reply in self.child.slate.take(self.number):
-                self._take(reply)
-            for reply in self._received():
+            long = self._received()  # one that was too long for the memory ends its batch, so all others came before it
+            for reply in (*self.child.slate.take(self.number), *long):
                 self._take(reply)
         except (OSError, ProtocolError):
             self.child.end()  # user code wrote into our channel or memory
 
     def _received(self) -> list[Reply]:
-        """Replies from the channel; empty frames only said that there is something to look at."""
-        child, replies = self.child, []
+        """Replies from the channel; empty frames only say that there is something to look at."""
+        child, replies = self.child, list[Reply]()
         try:
             while data := child.channel.recv(_RECEIVE, socket.MSG_DONTWAIT):
                 replies += [decode_reply(body) for body in child.splitter.feed(data) if body]
         except BlockingIOError:
-            if replies:  # those in memory were written before
-                for reply in child.slate.take(self.number):
-                    self._take(reply)
+            return replies
+        child.watched = (child.pidfd,)
         return replies
 
     def _take(self, reply: Reply) -> None:
+        self._paused = self._paused or reply.waits
+        if reply.number == 0:
+            return
         if not self._works or reply.number != self._works[0].lease:
-            if reply.stale or any(reply.number == work.lease for work in self.unbegun):
-                return
             raise ProtocolError("a reply to no call")
         if reply.stale:
+            self.child.stale = True
             self._drop(0)
-            self._release()
             return
         self._answered.append((self._works.popleft(), reply))
         self._count += 1
@@ -207,11 +219,15 @@ class PythonJob:
         self.batch = batch
         self.group = child.pid
         self.output = child.output
-        self.watched: tuple[int, ...] = (child.channel.fileno(), child.pidfd)
         self.live = batch.single
         self._work = work
         self._owed: int | None = None if self.live else 0  # bytes of output that are still to be read; None: all there are
         self._reply: Reply | None = None
+
+    @property
+    def watched(self) -> tuple[int, ...]:
+        """Where news of the child come from."""
+        return self.batch.child.watched
 
     def ready(self, now: float) -> Outcome | None:  # noqa: ARG002 -- the interface of all jobs
         """The outcome once the child has answered or ended; None also when the call was given back."""
@@ -221,7 +237,10 @@ class PythonJob:
             if reply is None:
                 self.live, self._owed = True, None
                 return self.batch.lost(self._work)
-        return self._settle(reply) if reply is not None else None
+        if reply is None:
+            self.batch.resume()
+            return None
+        return self._settle(reply)
 
     def read(self, limit: int) -> bytes:
         """Up to `limit` bytes of this call's output; raises `BlockingIOError` when no more are there."""
@@ -234,10 +253,13 @@ class PythonJob:
         self._owed -= len(chunk)
         return chunk
 
-    def look(self) -> None:
-        """It takes long: read its output while it runs."""
-        self.live, self._owed = True, None
+    def look(self, now: float) -> Outcome | None:
+        """It takes long: read its output while it runs. An answer that is there already counts its output exactly."""
         self.batch.watch()
+        outcome = self.ready(now)
+        if outcome is None:
+            self.live, self._owed = True, None
+        return outcome
 
     def hold(self) -> None:
         """No other call of the batch may begin."""
@@ -256,15 +278,13 @@ class PythonJob:
         return None
 
     def close(self) -> None:
-        """Let the child go on if it waits for that."""
-        if self._reply is not None and self._reply.waits:
-            self.batch.go_on()
+        """Make room for the next call."""
         self.batch.close()
 
     def _settle(self, reply: Reply) -> Outcome:
         self._reply = reply
         self.live = self.live or reply.printed == ALL
-        self._owed = None if reply.printed == ALL else reply.printed
+        self._owed = None if reply.printed == ALL or (self.live and reply.printed) else reply.printed
         if reply.distrust:
             self.batch.child.end()
         return Outcome(

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from ...errors import ProtocolError
-from ..protocol import Work
+from ..protocol import MAX_FRAME, Work
 
 BYTES = 256 * 1024
 ALL = -1
@@ -23,6 +23,8 @@ ALL = -1
 _HELD, _WATCHED, _READS, _BATCH, _USED, _BEGUN, _BEGAN = range(7)
 _FIRST = 64
 _LENGTH = struct.Struct("=I")
+FRAME_LENGTH = struct.Struct(">I")
+"""Stands before each frame on the channel."""
 
 
 class Calls(msgspec.Struct, frozen=True, array_like=True):
@@ -63,7 +65,25 @@ class Reply(msgspec.Struct, frozen=True, array_like=True):
         return self.ok and not (self.printed or self.waits or self.distrust or self.over or self.stale)
 
 
+_calls_encoder = msgspec.msgpack.Encoder()
+_calls_decoder = msgspec.msgpack.Decoder(Calls)
 _reply_decoder = msgspec.msgpack.Decoder(Reply)
+
+
+def calls_frame(calls: Calls) -> bytes:
+    """The bytes of a frame with `calls`; raises `ProtocolError` when it is too long or holds what MessagePack cannot."""
+    try:
+        body = _calls_encoder.encode(calls)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ProtocolError(str(error)) from error
+    if len(body) > MAX_FRAME:
+        raise ProtocolError(f"{len(body):,} bytes are over the limit of {MAX_FRAME:,}")
+    return FRAME_LENGTH.pack(len(body)) + body
+
+
+def decode_calls(body: bytes) -> Calls:
+    """The batch in a frame."""
+    return _calls_decoder.decode(body)
 
 
 def decode_reply(body: bytes) -> Reply:

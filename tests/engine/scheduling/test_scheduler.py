@@ -1,5 +1,6 @@
 import pytest
 
+from engine.caching.keys import CacheKey
 from engine.errors import IllegalTransitionError
 from engine.events import events as ev
 from engine.scheduling.loads import OVERDUE_SECONDS
@@ -302,7 +303,7 @@ def test_a_cacheable_task_asks_the_cache_first(bench, task) -> None:
 def test_a_miss_lets_the_task_run_and_it_does_not_ask_twice(bench, task) -> None:
     bench.submit(task("a", cache=True))
     (asked,) = bench.scheduler.dispatch(bench.lender)
-    bench.scheduler.cache_missed(asked, object())
+    bench.scheduler.cache_missed(asked, CacheKey("key", "inputs"))
 
     assert bench.scheduler.dispatch(bench.lender) == []
     assert bench.state("a") == "leased"
@@ -363,3 +364,53 @@ def test_draining_is_idle_once_nothing_runs(bench, task) -> None:
     assert bench.dispatch() == {}
     assert bench.scheduler.idle
     assert bench.state("c") == "queued"
+
+
+@pytest.fixture
+def twins(make_bench, task):
+    """Two identical cacheable tasks, of which the first runs."""
+    bench = make_bench(workers=2)
+    bench.submit(task("first", cache=True), task("second", cache=True))
+    for asked in bench.scheduler.dispatch(bench.lender):
+        bench.scheduler.cache_missed(asked, CacheKey("same", "inputs"))
+    assert list(bench.dispatch()) == ["first"]
+    return bench
+
+
+def test_an_identical_task_waits_for_the_one_under_way_and_uses_its_result(twins) -> None:
+    assert twins.state("second") == "queued"
+    assert not twins.scheduler.idle
+
+    twins.end("first")
+    (asked,) = twins.scheduler.dispatch(twins.lender)
+    twins.scheduler.cache_hit(asked, AttemptResult(key=0, attempt=0, outcome="succeeded"))
+
+    assert (twins.state("second"), twins.scheduler.ledger.tally.cached) == ("succeeded", 1)
+    assert twins.scheduler.idle
+
+
+def test_a_follower_runs_itself_when_its_leader_failed(twins) -> None:
+    twins.end("first", "failed")
+    (asked,) = twins.scheduler.dispatch(twins.lender)
+    twins.scheduler.cache_missed(asked, CacheKey("same", "inputs"))
+
+    assert list(twins.dispatch()) == ["second"]
+
+
+def test_a_follower_that_is_cancelled_or_held_leaves_the_others_alone(twins) -> None:
+    twins.scheduler.hold(twins.entry("second"))
+    twins.end("first")
+    assert twins.dispatch() == {}
+
+    twins.scheduler.release(twins.entry("second"))
+    (asked,) = twins.scheduler.dispatch(twins.lender)
+    assert asked.id == "second"
+
+
+def test_a_cancelled_leader_lets_its_followers_go_on(twins) -> None:
+    first = twins.entry("first")
+    twins.scheduler.cancel(first)
+    twins.end("first", "cancelled")
+
+    (asked,) = twins.scheduler.dispatch(twins.lender)
+    assert asked.id == "second"

@@ -125,8 +125,8 @@ def test_fields_without_effect_are_warnings_with_their_line(tmp_path):
         ("t.yaml", b"- id: \x07\n", "t.yaml:1: not valid YAML: the control character"),
         ("t.yaml", b"- {id: a, title: x}\n---\n- {id: b}\n", "t.yaml:2: a second document begins here"),
         ("t.yaml", b"just text", "t.yaml:1: holds the text 'just text'"),
-        ("t.toml", b"x = 1", "t.toml: not a known format '.toml'; name the file .json, .jsonl, .ndjson, .yaml, .yml"),
-        ("tasks", b"[]", "tasks: not a known format ''"),
+        ("t.ini", b"x = 1", "t.ini: not a known format '.ini'; name the file .json, .jsonl, .ndjson, .yaml, .yml, .toml"),
+        ("tasks", b"just text", "tasks: not a known format ''"),
     ],
 )
 def test_an_unusable_file_is_one_line(tmp_path, name, content, message):

@@ -38,6 +38,14 @@ class Listener:
     work_finished = work_recalled = worker_lost = work_printed
 
 
+def make_work(number: int, shape: str) -> Work:
+    """A shell command, or after ``python:`` a program that a callable runs."""
+    same = {"key": number, "attempt": 1, "lease": number, "task_id": f"t{number}"}
+    if shape.startswith("python:"):
+        return Work(**same, kind="python", callable="subprocess:run", args=(shape.removeprefix("python:").split(),))
+    return Work(**same, kind="shell", command=shape, shell=True)
+
+
 async def main(state: str, run_id: str, size: int, entry: str, shapes: list[str]):
     folder = StateFolder.open(Path(state))
     pool = ProcessPool(
@@ -49,19 +57,7 @@ async def main(state: str, run_id: str, size: int, entry: str, shapes: list[str]
         bus=EventBus(SYSTEM_CLOCK),
         clock=SYSTEM_CLOCK,
     )
-    works = [
-        Work(
-            key=n,
-            attempt=1,
-            lease=n,
-            task_id=f"t{n}",
-            kind="shell",
-            command=shape,
-            shell=True,
-            options={"do": "shapes"},
-        )
-        for n, shape in enumerate(shapes, 1)
-    ]
+    works = [make_work(number, shape) for number, shape in enumerate(shapes, 1)]
     pool.listener = listener = Listener(pool, works)
     await pool.start()
     listener.worker_ready()

@@ -16,19 +16,24 @@ import pytest
 
 from engine.workers.identity import end_leftovers, find_marked
 from engine.workers.launch import package_root
-from engine.workers.sweep import descendants, read_entry
+from engine.workers.sweep import descendants, process_table, read_entry
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and sub-reapers")
 
 REAL = "engine.workers.host:host_main"
 SHAPES = {
-    "sleep 301": 1,
-    "sleep 302 & sleep 302": 2,
-    "setsid sleep 303 & sleep 303": 2,
-    "(setsid sh -c 'sleep 304 & sleep 304 &' &); sleep 304": 3,
-    "trap '' TERM; sleep 305 & wait": 1,
+    "plain": ("{sleep}", 1),
+    "background": ("{sleep} & {sleep}", 2),
+    "setsid": ("setsid {sleep} & {sleep}", 2),
+    "double-fork": ("(setsid sh -c '{sleep} & {sleep} &' &); {sleep}", 3),
+    "ignores-term": ("trap '' TERM; {sleep} & wait", 1),
+    "python": ("python:{sleep}", 1),
+    "cleared-environment": ("env -i setsid {sleep} & {sleep}", 2),
 }
-SLEEPS = sum(SHAPES.values())
+"""Ways to escape from whoever started a process, each with the number of sleeps in it."""
+MARKED = {key: shape for key, shape in SHAPES.items() if key != "cleared-environment"}
+"""Those that are found without anybody who knew them."""
+DIGITS = str.maketrans("abcdef", "012345")
 LIMIT = 2.0
 """Seconds from the kill until nothing is alive."""
 
@@ -47,28 +52,26 @@ class PatientClock:
 
 
 class Program:
-    """A run whose tasks have all started all their processes."""
+    """A run whose tasks have all started all their processes. Their command lines tell them, independently of our own marks."""
 
-    def __init__(self, folder, kit):
-        self.kit, self.folder, self.run_id = kit, folder, uuid.uuid4().hex
+    def __init__(self, folder, kit, shapes=SHAPES):
+        self.kit, self.run_id = kit, uuid.uuid4().hex
+        self._line = f"sleep\0600.{self.run_id.translate(DIGITS)}\0".encode()
+        self.sleeps = sum(number for _, number in shapes.values())
+        sleep = self._line.decode().replace("\0", " ").strip()
+        commands = [command.format(sleep=sleep) for command, _ in shapes.values()]
         script = str(kit.HERE / "pool_program.py")
-        environ = {**os.environ, "PYTHONPATH": f"{package_root()}:{kit.HERE}"}
         self.process = subprocess.Popen(
-            [sys.executable, script, str(folder.path), self.run_id, str(len(SHAPES)), REAL, *SHAPES],
-            env=environ,
+            [sys.executable, script, str(folder.path), self.run_id, str(len(shapes)), REAL, *commands],
+            env={**os.environ, "PYTHONPATH": f"{package_root()}:{kit.HERE}"},
             stdout=subprocess.PIPE,
-            stderr=None,
             text=True,
         )
         line = self.process.stdout.readline()
         assert line, "the program did not start"
         told = json.loads(line)
         self.zygote, self.hosts = told["zygote"], told["hosts"]
-        kit.until_now(lambda: self.sleeping == SLEEPS, "all processes of all tasks")
-
-    @property
-    def left(self) -> list[int]:
-        return find_marked(self.run_id)
+        kit.until_now(lambda: len(self.sleeping) == self.sleeps, "all processes of all tasks")
 
     @property
     def adopted(self) -> bool:
@@ -76,40 +79,41 @@ class Program:
         entries = [read_entry(pid) for pid in self.hosts]
         return all(entry is not None and entry.parent == self.process.pid for entry in entries)
 
-    def sleepers_below(self, *hosts: int) -> set[int]:
-        return {pid for host in hosts for pid in descendants(host) if name(pid) == "sleep"}
+    def sleeping_below(self, *hosts: int) -> set[int]:
+        return self.sleeping & {pid for host in hosts for pid in descendants(host)}
 
     @property
-    def sleeping(self) -> int:
-        return sum(name(pid) == "sleep" for pid in self.left)
+    def sleeping(self) -> set[int]:
+        return {pid for pid in process_table() if read(pid, "cmdline") == self._line}
 
     def kill(self, *pids: int, number: int = signal.SIGKILL):
         for pid in pids:
             os.kill(pid, number)
 
-    def alive(self, *, but: int = 0) -> list[int]:
-        """Whatever is left of the run, by its marks and by the pids that it told."""
-        told = filter(self.kit.alive, [self.process.pid, self.zygote, *self.hosts])
-        return sorted({*self.left, *told} - {self.process.pid, but})
+    def alive(self, *, but: int = 0) -> set[int]:
+        """Whatever is left of the run, but the engine: by its command line, its mark, and the pids that were told."""
+        told = filter(self.kit.alive, [self.zygote, *self.hosts])
+        return {*self.sleeping, *find_marked(self.run_id), *told} - {self.process.pid, but}
 
-    def assert_gone(self, gone=None):
-        """Nothing is alive any more, or what `gone` says has come true, before the limit."""
+    def assert_gone(self, gone=None) -> float:
+        """Nothing is alive any more, or what `gone` says has come true, before the limit; returns the seconds that it took."""
         clock = PatientClock()
         while self.alive() if gone is None else not gone():
             clock.wait()
-            assert clock.seconds <= LIMIT, f"still alive: {[name(pid) for pid in self.alive()]}"
+            assert clock.seconds <= LIMIT, f"still alive: {[read(pid, 'comm') for pid in self.alive()]}"
+        return clock.seconds
 
 
-def name(pid: int) -> str:
+def read(pid: int, what: str) -> bytes:
     try:
-        return Path(f"/proc/{pid}/comm").read_text().strip()
+        return Path(f"/proc/{pid}/{what}").read_bytes()
     except OSError:
-        return ""
+        return b""
 
 
 @pytest.fixture
-def program(folder, kit):
-    program = Program(folder, kit)
+def program(folder, kit, request):
+    program = Program(folder, kit, getattr(request, "param", SHAPES))
     yield program
     program.process.kill()
     program.process.wait()
@@ -145,36 +149,40 @@ def test_one_host_killed(program, kit):
     """Only its own task ends with it."""
     killed, *others = program.hosts
     program.kill(killed)
-    program.assert_gone(lambda: not kit.alive(killed) and len(program.sleepers_below(*others)) == program.sleeping)
+    program.assert_gone(lambda: not kit.alive(killed) and program.sleeping_below(*others) == program.sleeping)
+    assert len(program.sleeping) >= program.sleeps - max(number for _, number in SHAPES.values())
+    assert all(map(kit.alive, [*others, program.zygote]))
 
 
 def test_zygote_and_hosts_killed(program):
     """The engine goes on, with a new zygote."""
     program.kill(program.zygote, *program.hosts)
-    program.assert_gone(lambda: program.sleeping == 0 and not set(program.alive()) & {program.zygote, *program.hosts})
+    program.assert_gone(lambda: not program.sleeping and not program.alive() & {program.zygote, *program.hosts})
 
 
 def test_zygote_killed_then_the_engine(program, kit):
     program.kill(program.zygote)
     kit.until_now(lambda: program.adopted, "the adoption of the hosts")
-    assert (program.sleeping, all(map(kit.alive, program.hosts))) == (SLEEPS, True)
+    assert (len(program.sleeping), all(map(kit.alive, program.hosts))) == (program.sleeps, True)
 
     program.kill(program.process.pid)
     program.assert_gone()
 
 
+@pytest.mark.parametrize("program", [MARKED], indirect=True, ids=["marked"])
 def test_everything_of_ours_killed_at_once_and_the_next_start(program, folder):
     program.kill(*program.hosts, number=signal.SIGSTOP)  # or one of them might see the engine's end before its own
     program.kill(program.process.pid, program.zygote, *program.hosts)
     program.process.wait()
-    assert program.sleeping == SLEEPS, "nobody was left to end them"
+    assert len(program.sleeping) == program.sleeps, "nobody was left to end them"
 
     ended = end_leftovers(folder.progress, but="another")
 
-    assert ended >= SLEEPS
-    assert program.alive() == []
+    assert ended >= program.sleeps
+    assert program.alive() == set()
 
 
+@pytest.mark.parametrize("program", [SHAPES], indirect=True, ids=["all"])
 def test_engine_killed_while_everything_else_is_stopped_and_the_next_start(program, folder):
     program.kill(program.zygote, *program.hosts, number=signal.SIGSTOP)
     program.kill(program.process.pid)
@@ -182,4 +190,4 @@ def test_engine_killed_while_everything_else_is_stopped_and_the_next_start(progr
 
     end_leftovers(folder.progress, but="another")
 
-    assert program.alive() == []
+    assert program.alive() == set()
