@@ -224,9 +224,7 @@ def settings() -> Schema:
     made = Settings.model_json_schema()
     sections = {}
     for name, about in describe_sections().items():
-        section = made["$defs"][
-            made["properties"][name].get("$ref", "").rpartition("/")[2] or f"{name.title()}Settings"
-        ]
+        section = made["$defs"][made["properties"][name]["$ref"].rpartition("/")[2]]
         fields = {key: setting(schema) for key, schema in section["properties"].items()}
         sections[name] = {"type": "object", "description": about, "properties": fields, "additionalProperties": False}
     return {
@@ -245,7 +243,7 @@ def setting(schema: Schema) -> Schema:
         return kept
     low = kept.pop("ge")
     del kept["type"]
-    as_text = {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*(([KkMmGgTtPp][Ii]?)?[Bb])?$", "examples": ["64MiB"]}
+    as_text = {"type": "string", "pattern": r"^[1-9]\d*(\.\d+)? ?[KkMmGgTt][Ii]?[Bb]$", "examples": ["64MiB"]}
     return {**kept, "anyOf": [{"type": "integer", "minimum": low}, as_text]}
 
 

@@ -69,7 +69,9 @@ def _order_phase(phase: list[Entry]) -> tuple[list[Entry], list[str]]:
             mine = before.get(id(entry.item.parent), [])
         else:
             mine = [] if parallel else last
-            last = [*(last if parallel else ()), entry.id]
+            if not parallel:
+                last = []
+            last.append(entry.id)
         before[id(entry.item)] = mine
         entry.dependencies |= dict.fromkeys(mine)
         if not mine:

@@ -85,7 +85,7 @@ def _plain(value: Any, depth: int, found: list[str]) -> Any:
         return value.isoformat()
     if isinstance(value, bool | str):
         return value
-    if math.isfinite(value) and (isinstance(value, float) or INT_RANGE[0] <= value <= INT_RANGE[1]):
+    if math.isfinite(value) if isinstance(value, float) else INT_RANGE[0] <= value <= INT_RANGE[1]:
         return value
     found.append(bad_number(value.text if isinstance(value, ExactFloat) else _digits(value)))
     return UNUSABLE

@@ -6,7 +6,6 @@ The host calls `begin` once, then `handle` for each descriptor that has news and
 from __future__ import annotations
 
 import fcntl
-import os
 import select
 from enum import StrEnum
 
@@ -20,6 +19,7 @@ from . import ladder
 from .protocol import Work
 from .runners.environment import fault_in_set_env, task_environment
 from .runners.job import Job, Outcome, start_failed
+from .runners.python_job import CallBatch, PythonJob
 from .runners.shell import command_line, start_command
 from .runners.simulated import start_simulated
 from .sweep import sweep
@@ -33,6 +33,8 @@ SUMMARY_LINES = 10
 SUMMARY_SECONDS = 0.5
 SUMMARY_INTERVAL = 0.1
 """Seconds between two summaries at least."""
+LOOK_SECONDS = 0.010
+"""After so long an attempt that is under way is watched, and said to have started."""
 _QUIET_SECONDS = 0.05
 _DRAIN_SECONDS = 1.0
 """What a task leaves running may print for so long after its end, while it is not quiet for `_QUIET_SECONDS`; then it is ended."""
@@ -49,11 +51,16 @@ class StopReason(StrEnum):
 class Attempt:
     """State: the job under way, deadlines, what was printed; the owner is the host."""
 
-    def __init__(self, work: Work, shop: Workshop, *, warm: bool) -> None:
+    def __init__(self, work: Work, shop: Workshop, *, warm: bool, calls: CallBatch | Outcome | None = None) -> None:
+        """`calls`: the batch that `work` is the current call of, for calls, or why there is none."""
         self.work = work
+        self.calls = calls if isinstance(calls, CallBatch) else None
         self.result: AttemptResult | None = None
-        self.started_at = shop.clock.time()
-        self.began = shop.clock.monotonic()
+        now = shop.clock.monotonic()
+        began = self.calls.began() if self.calls is not None else None
+        self.began = now if began is None else began
+        self.started_at = shop.clock.time() - (now - self.began)
+        self._refused = calls if isinstance(calls, Outcome) else None
         self._shop = shop
         self._warm = warm
         self._redactor = stream_redactor(shop.secrets, work.set_env)
@@ -76,6 +83,8 @@ class Attempt:
     def begin(self) -> None:
         """Start the work; a start that fails is a result."""
         self._adopt(self._start())
+        if self.calls is not None and self.calls.answered:
+            self._step()
 
     def handle(self, fd: int) -> None:
         """A descriptor of ours is readable or hung up."""
@@ -98,6 +107,8 @@ class Attempt:
         due = job.due()
         if due is not None and now >= due:
             self._step()
+        elif not job.live and now >= self.began + LOOK_SECONDS:
+            self.look()
         if self.result is None and self._ended is None:
             self._check_limits(now)
 
@@ -105,7 +116,10 @@ class Attempt:
         """Monotonic time of the next `tick` that is needed; infinity when none is."""
         if self._ended is not None:
             return min(self._drain_until, self._printed_at + _QUIET_SECONDS)
-        moments = [self._job.due() if self._job is not None else None, self._kill_at, *self._limits()]
+        job = self._job
+        moments = [job.due() if job is not None else None, self._kill_at, *self._limits()]
+        if job is not None and not job.live:
+            moments.append(self.began + LOOK_SECONDS)
         return min((moment for moment in moments if moment is not None), default=float("inf"))
 
     def summary_due(self) -> float | None:
@@ -126,8 +140,30 @@ class Attempt:
         self._sent_lines = self._sink.lines
         return self._sink.snapshot()
 
+    def look(self) -> None:
+        """See where the job is now, and watch it from now on."""
+        if self._job is not None and self._ended is None:
+            self._news(self._job.look(self._shop.clock.monotonic()))
+
+    def has_begun(self) -> bool:
+        """Whether it has had an effect."""
+        return self._job is None or self._job.has_begun()
+
+    def hold(self) -> None:
+        """What stands behind it in the same process must not begin."""
+        if self._job is not None and self._ended is None:
+            self._job.hold()
+
+    def abandon(self) -> None:
+        """Its call was given back before it began: let go of it without a result."""
+        self._job, self._output = None, -1
+        self._watch()
+
     def stop(self, reason: StopReason, *, force: bool = False) -> None:
         """End the attempt by the ladder; with `force` by KILL at once. A result that came first wins."""
+        self.hold()
+        if self.calls is not None and self.work in self.calls.unbegun:
+            return
         if self.result is None and self._ended is None:
             self._step()
         if self.result is not None or self._job is None:
@@ -153,14 +189,16 @@ class Attempt:
     # Starting.
 
     def _start(self) -> Job | Outcome:
-        work, shop = self.work, self._shop
+        work = self.work
+        if self._refused is not None:
+            return self._refused
         fault = fault_in_set_env(work.set_env)
         if fault:
             return start_failed(fault)
         if work.kind == "shell":
             return self._start_command(command_line(work.command, shell=work.shell), work.stdin)
-        if work.kind == "python":
-            return shop.python.start(work)
+        if self.calls is not None:
+            return PythonJob(self.calls, work)
         if work.kind == "simulated":
             return start_simulated(work, self._take, self.began)
         return start_failed(f"this version cannot run tasks of kind {work.kind!r}")
@@ -185,7 +223,7 @@ class Attempt:
         if self._job is not None:
             if self._ended is None:
                 wanted.update(self._job.watched)
-            if self._output >= 0:
+            if self._output >= 0 and self._job.live:
                 wanted.add(self._output)
         if wanted == self._watching:
             return
@@ -201,19 +239,22 @@ class Attempt:
         job = self._job
         if job is None:
             return
-        outcome = job.ready(self._shop.clock.monotonic())
-        if self._output >= 0 and job.output != self._output:
-            self._output = job.output
+        self._news(job.ready(self._shop.clock.monotonic()))
+
+    def _news(self, outcome: Outcome | None) -> None:
         if outcome is not None:
             self._job_ended(outcome)
-        elif self._watching:
+        elif self._job is not None:
             self._watch()
 
     def _read(self, turns: int) -> None:
         """Take what the pipe holds, at most `turns` chunks; stop looking at a pipe that ended."""
+        job = self._job
+        if job is None:
+            return
         for _ in range(turns):
             try:
-                chunk = os.read(self._output, CHUNK)
+                chunk = job.read(CHUNK)
             except BlockingIOError:
                 return
             if not chunk:
@@ -314,7 +355,7 @@ class Attempt:
         self._finish(outcome)
 
     def _verified(self, outcome: Outcome) -> Outcome:
-        done = self._done or outcome
+        done = msgspec.structs.replace(self._done or outcome, began=None, ended=None)
         if outcome.outcome == "succeeded":
             return done
         return msgspec.structs.replace(
@@ -337,7 +378,8 @@ class Attempt:
         return msgspec.structs.replace(base, outcome="cancelled")
 
     def _finish(self, outcome: Outcome) -> None:
-        duration = self._shop.clock.monotonic() - self.began
+        ended = outcome.ended if outcome.ended is not None else self._shop.clock.monotonic()
+        began = outcome.began if outcome.began is not None else self.began
         summary, output, log = self._sink.close() if self._sink is not None else (EMPTY, b"", "")
         error = outcome.error
         if (
@@ -355,8 +397,8 @@ class Attempt:
             error=one_line(self._redactor.clean_text(error)) if error else "",
             retryable=outcome.retryable,
             exit_code=outcome.exit_code,
-            started_at=self.started_at,
-            duration=duration,
+            started_at=self.started_at + (began - self.began),
+            duration=max(0.0, ended - began),
             value=clean_value(outcome.value, self._redactor),
             summary=summary,
             output=output,

@@ -25,7 +25,7 @@ from ..errors import ProtocolError
 from ..streaming.redaction import secret_values
 from ..tasks.model import AttemptResult, Cause
 from . import ladder
-from .attempt import Attempt, StopReason
+from .attempt import LOOK_SECONDS, Attempt, StopReason
 from .progress import ProgressPage
 from .protocol import (
     VERSION,
@@ -48,10 +48,13 @@ from .protocol import (
     encode,
 )
 from .runners.environment import encode_environment
-from .runners.python import PythonRunner
+from .runners.job import Outcome
+from .runners.python import BATCH, PythonRunner, can_wait, may_share
+from .runners.python_job import CallBatch
 from .runners.shell import ProgramPaths
+from .runners.slate import Reply
 from .sweep import become_subreaper, descendants, sweep
-from .workshop import Workshop
+from .workshop import Workshop, clean_value, stream_redactor
 
 _RECEIVE = 256 * 1024
 _COALESCE_SECONDS = 0.010
@@ -140,7 +143,8 @@ class Host:
         self._page = ProgressPage(progress)
         self._poll = select.poll()
         base, home = encode_environment(environ), _home()
-        python = PythonRunner(base, options.run_id, home)
+        self._lifeline = _lifeline(sock)
+        python = PythonRunner(base, options.run_id, home, self._page, self._lifeline.fileno())
         self._shop = Workshop(
             clock=clock,
             poll=self._poll,
@@ -192,7 +196,7 @@ class Host:
             self._attempt.tick()
             self._after_attempt()
         elif self._queue:
-            self._begin(self._queue.popleft())
+            self._begin()
         self._speak()
 
     def _patience(self) -> int:
@@ -202,7 +206,7 @@ class Host:
             return 0 if self._queue else -1
         due = attempt.due()
         if not self._said_started:
-            due = min(due, attempt.began + _COALESCE_SECONDS)
+            due = min(due, attempt.began + LOOK_SECONDS if attempt.has_begun() else self._clock.monotonic() + LOOK_SECONDS)
         if self._results:
             due = min(due, self._results_since + _COALESCE_SECONDS)
         summary = attempt.summary_due()
@@ -234,6 +238,8 @@ class Host:
             self._obey(decode_to_host(body))
 
     def _obey(self, message: ToHost) -> None:
+        if not isinstance(message, Run | Ping):
+            self._catch_up()
         match message:
             case Run(items):
                 self._queue.extend(items)
@@ -268,20 +274,98 @@ class Host:
 
     # Attempts.
 
-    def _begin(self, work: Work) -> None:
-        """Start the next attempt; the socket has just been looked at."""
-        self._page.begin(work.lease)
+    def _begin(self) -> None:
+        """Start what is next in the queue; the socket has just been looked at."""
+        work = self._queue.popleft()
+        if work.kind != "python":
+            self._page.begin(work.lease)
+            self._go_to(work)
+            return
+        works = self._take_calls(work)  # the child writes their leases to the page
+        started = self._shop.python.start(works)
+        if not isinstance(started, CallBatch):
+            self._queue.extendleft(reversed(works[1:]))
+        self._go_to(work, started)
+
+    def _go_to(self, work: Work, calls: CallBatch | Outcome | None = None) -> None:
+        """`work` is the attempt under way from now on."""
         self._said_started = False
-        self._attempt = Attempt(work, self._shop, warm=self._tasks_run > 0)
+        self._attempt = Attempt(work, self._shop, warm=self._tasks_run > 0, calls=calls)
         self._tasks_run += 1
         self._attempt.begin()
         self._after_attempt()
 
     def _after_attempt(self) -> None:
+        """Take the result of the attempt, if there is one, and what its batch has given and given back."""
         attempt = self._attempt
-        if attempt is not None and attempt.result is not None:
+        if attempt is None:
+            return
+        calls = attempt.calls
+        if calls is not None and calls.unbegun:
+            self._take_back(calls, attempt)
+        if attempt.result is not None:
             self._attempt = None
             self._add_result(attempt.result)
+            if calls is not None:
+                self._follow(calls)
+
+    def _take_back(self, calls: CallBatch, attempt: Attempt) -> None:
+        """Works that the child has not begun wait in the queue again."""
+        if attempt.result is None and attempt.work in calls.unbegun:
+            attempt.abandon()
+            self._attempt = None
+            self._tasks_run -= 1
+        self._queue.extendleft(reversed(calls.unbegun))
+        calls.unbegun.clear()
+
+    def _follow(self, calls: CallBatch) -> None:
+        """Go on behind a finished call of a batch: pass on what needs no work, and go to the next that does."""
+        plain = list(calls.plain())
+        if plain:
+            self._add_plain(plain)
+        if calls.unbegun:
+            self._queue.extendleft(reversed(calls.unbegun))
+            calls.unbegun.clear()
+        calls.close()
+        work = calls.current
+        if work is not None:
+            self._go_to(work, calls)
+
+    def _add_plain(self, answers: list[tuple[Work, Reply]]) -> None:
+        """Results of calls that succeeded and printed nothing; they share one redactor, as they share an environment."""
+        redactor = stream_redactor(self._shop.secrets, answers[0][0].set_env)
+        past = self._clock.time() - self._clock.monotonic()
+        warm = self._tasks_run > 0
+        self._tasks_run += len(answers)
+        for work, reply in answers:
+            self._add_result(
+                AttemptResult(
+                    key=work.key,
+                    attempt=work.attempt,
+                    outcome="succeeded",
+                    exit_code=reply.exit_code,
+                    started_at=past + reply.began,
+                    duration=reply.ended - reply.began,
+                    value=clean_value(reply.value, redactor),
+                    warm=warm,
+                )
+            )
+
+    def _catch_up(self) -> None:
+        """Before something is taken back: let the child begin nothing more, and see which call it is at."""
+        attempt = self._attempt
+        if attempt is not None and attempt.calls is not None:
+            attempt.hold()
+            attempt.look()
+            self._after_attempt()
+
+    def _take_calls(self, work: Work) -> list[Work]:
+        """`work` and those behind it in the queue that the same child can be given with it."""
+        works = [work]
+        if can_wait(work):
+            while self._queue and len(works) < BATCH and may_share(work, works[-1], self._queue[0]):
+                works.append(self._queue.popleft())
+        return works
 
     def _add_result(self, result: AttemptResult) -> None:
         if not self._results:
@@ -303,7 +387,7 @@ class Host:
             return
         summary_due = attempt.summary_due()
         printed = summary_due is not None and now >= summary_due and len(self._out) < _OUT_LIMIT
-        if not self._said_started and (printed or now - attempt.began >= _COALESCE_SECONDS):
+        if not self._said_started and (printed or (now - attempt.began >= LOOK_SECONDS and attempt.has_begun())):
             self._said_started = True  # results of those before it are older, so they went out above
             self._send(Started(attempt.work.key, attempt.work.attempt, attempt.started_at))
         if printed:
@@ -364,12 +448,21 @@ class Host:
     def _end_all(self) -> None:
         """End what runs below us: TERM, a moment, and the sweep."""
         group = self._attempt.group if self._attempt is not None else 0
+        if self._attempt is not None:
+            self._attempt.hold()
         if group:
             ladder.terminate(group)
             until = self._clock.monotonic() + _TERM_SECONDS
             while self._clock.monotonic() < until and _still_there(group):
                 select.select([], [], [], 0.005)
         sweep(())
+
+
+def _lifeline(sock: socket.socket) -> select.epoll:
+    """Has news when the engine's end of the socket is closed; who has only this cannot speak to the engine."""
+    lifeline = select.epoll()
+    lifeline.register(sock.fileno(), select.EPOLLRDHUP)
+    return lifeline
 
 
 def _still_there(pid: int) -> bool:

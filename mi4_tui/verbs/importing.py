@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import click
 
 from engine.foreground import reach, stored_ids
 from engine.session.protocol import AddTasks, View
+from engine.tasks.lifecycle import FINAL
 from engine.tasks.taskfile import TaskFile, TaskFileSet, read_task_files
 
 from .add import with_agent
@@ -63,16 +64,17 @@ class Outcome:
     """Id -> why."""
 
     @classmethod
-    def of(cls, data: dict[str, Any], read: TaskFileSet, before: Collection[str]) -> Outcome:
-        """From the reply of the engine, and the ids that there were before."""
+    def of(cls, data: dict[str, Any], read: TaskFileSet, before: Mapping[str, str]) -> Outcome:
+        """From the reply of the engine, and the states of the tasks that there were before."""
         refused = dict(data.get("refused", {}))
-        done = {task.id for task in read.tasks if task.status == "done"}
         same = {*data.get("already_done", ()), *data.get("already_open", ())}
+        # Done in the file: news for a task that was open, and none for one that is over.
+        same |= {name for name in data.get("not_needed", ()) if before.get(name) in FINAL}
         taken = [task.id for task in read.tasks if task.id not in refused and task.id not in same]
         return cls(
             added=[name for name in taken if name not in before],
-            updated=[name for name in taken if name in before and name not in done],
-            unchanged=[task.id for task in read.tasks if task.id in same or (task.id in before and task.id in done)],
+            updated=[name for name in taken if name in before],
+            unchanged=[task.id for task in read.tasks if task.id in same],
             refused=refused,
         )
 
@@ -80,7 +82,7 @@ class Outcome:
 async def _import(place: Place, files: tuple[str, ...], agent: str, *, rerun: bool, as_json: bool) -> int:
     request = place.request(files=files)
     async with reach(request, view=View(workers=()), create=True) as reached:
-        before = frozenset(reached.session.projection.by_id)
+        before = {row.id: row.state for row in reached.session.projection.rows.values()}
         read = read_task_files([Path(file) for file in files], cwd=Path(request.cwd), known=before)
         for note in read.warnings:
             say_aside(note)

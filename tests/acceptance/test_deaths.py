@@ -83,7 +83,9 @@ class Scene:
         assert again.join() == 3, again.complaints
         assert (again.summary["already_done"], again.summary["held"]) == (1, len(held))
         assert again.named("task_started") == []
-        assert {(e["task_id"], e["cause"]) for e in again.named("task_held")} == {(name, "interrupted") for name in held}
+        assert {(e["task_id"], e["cause"]) for e in again.named("task_held")} == {
+            (name, "interrupted") for name in held
+        }
         (first,) = again.named("task_added", "first")
         assert (first["restored"], first["state"]) == (True, "succeeded")
 

@@ -28,13 +28,11 @@ def test_the_journey_is_what_happens(program, repository: Path):
     about = [e for e in run.events if e.get("task_id") == "publish" and e["event"] != "output_summary"]
 
     assert [described(event) for event in about] == quoted((repository / "docs" / "journey.md").read_text())
+    assert_steps_follow_each_other(run)
 
 
-def test_steps_of_the_journey_follow_each_other_on_the_whole(program, repository: Path):
+def assert_steps_follow_each_other(run) -> None:
     """Added before queued before leased before started before finished, for every task, and leases only after dependencies."""
-    run = program.start(repository / "sample_tasks" / "tour.yaml")
-    assert run.join() == 0, run.complaints
-
     ended = {e["task_id"]: e["seq"] for e in run.named("task_finished")}
     order = ("task_added", "task_queued", "task_leased", "task_started", "task_finished")
     for task_id in ended:

@@ -163,13 +163,9 @@ class Backlog:
             self.warn(child.place, f"{show(child.id)} is held with its parent {show(parent.id)}")
 
     def _may_add(self, count: int, draft: Draft) -> bool:
-        if self._edges + count > MAX_EDGES:
-            if self._edges <= MAX_EDGES:
-                self.warn(
-                    draft.place,
-                    f"more than {MAX_EDGES:,} dependencies by way of parents and groups; the rest of them is left out",
-                )
-                self._edges = MAX_EDGES + 1
+        """Count dependencies that are about to be added; where they are too many the task is held, since it cannot wait for them."""
+        if count and self._edges + count > MAX_EDGES:
+            self._hold(draft, f"parents and groups make more than {MAX_EDGES:,} dependencies")
             return False
         self._edges += count
         return True

@@ -20,6 +20,9 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     exit_code: int | None = None
     value: Any = None
     tokens: Tokens | None = None
+    began: float | None = None
+    ended: float | None = None
+    """Monotonic times, where somebody knows them better than the host."""
 
 
 class Job(Protocol):
@@ -27,8 +30,14 @@ class Job(Protocol):
 
     output: int
     """Descriptor of the pipe with all it prints, not blocking; -1 when there is none."""
-    watched: tuple[int, ...]
-    """Descriptors that become readable when `ready` should be called."""
+
+    @property
+    def watched(self) -> tuple[int, ...]:
+        """Descriptors that become readable when `ready` should be called."""
+        ...
+
+    live: bool
+    """Whether the output may be read while the job runs; it becomes true by `look`."""
     group: int
     """Process group that the kill ladder signals; 0 when there is no process."""
 
@@ -37,6 +46,22 @@ class Job(Protocol):
 
         `watched` may be shorter afterwards. Called until it gives an outcome.
         """
+        ...
+
+    def read(self, limit: int) -> bytes:
+        """Up to `limit` bytes of output; raises `BlockingIOError` when there are none now, and gives none at the end."""
+        ...
+
+    def look(self, now: float) -> Outcome | None:
+        """It has run for a moment and is not `live`: how it ended, or None; then it is live."""
+        ...
+
+    def hold(self) -> None:
+        """It will be stopped: what stands behind it in the same process must not begin."""
+        ...
+
+    def has_begun(self) -> bool:
+        """Whether it has had an effect."""
         ...
 
     def due(self) -> float | None:

@@ -17,6 +17,7 @@ from ...errors import ProtocolError
 from ..launch import package_root
 from ..progress import ProgressPage
 from ..protocol import Work
+from .environment import fault_in_set_env
 from .job import Outcome, start_failed
 from .python_child import Setup, serve_calls
 from .python_job import CallBatch, PythonJob, WarmChild
@@ -53,6 +54,9 @@ class PythonRunner:
 
     def start(self, works: Sequence[Work]) -> CallBatch | Outcome:
         """Hand the calls, which `may_share` a child, to the warm one or to a new one. An outcome is that of the first."""
+        fault = fault_in_set_env(works[0].set_env)
+        if fault:
+            return start_failed(fault)
         self._number += 1
         try:
             frame = calls_frame(Calls(self._number, tuple(works)))

@@ -4,6 +4,10 @@ It is forked from the host and first becomes a process like the user's own: our 
 an ``engine`` package), descriptors, signals and streams are those of a fresh program. After each call it puts back what a function
 may have changed; what cannot be put back (threads, processes, closed descriptors) is told to the host, which ends the child.
 
+Calls come in batches. Before each the child looks whether the engine lives and the host still wants it, and writes its lease to the
+progress page. It goes on by itself as long as nobody has to do anything about the last call; the host reads the output of a call
+that printed a lot, or that it has begun to read, before the next one may print.
+
 Nothing here may import one of our modules once `serve_calls` has begun: the name may mean the user's module by then.
 """
 
@@ -11,12 +15,10 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found] # its functions, not those of `signal`, which turn each number into an enum
 import contextlib
-import mmap
 import os
 import signal
-import struct
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -24,13 +26,15 @@ import msgspec
 
 from ...clock import SYSTEM_CLOCK
 from ...tasks.model import Cause
-from ..protocol import FrameSplitter, Run, Work, decode_to_host
+from ..progress import ProgressPage
+from ..protocol import FrameSplitter, Work
 from .environment import task_environment, task_marks
 from .python_call import (
     OUR_FILES,
     NotFoundError,
     NotJSONError,
     await_value,
+    enter_folder,
     find_callable,
     give_stdin,
     json_value,
@@ -40,44 +44,30 @@ from .python_call import (
 )
 from .python_process import (
     SIGNALS,
+    Leftovers,
+    Mark,
+    Pipe,
     enter_process,
     forget_our_modules,
-    identity,
     own_descriptors,
     raw_environment,
     standard_streams,
     user_folders,
-    what_is_left,
 )
+from .slate import ALL, FRAME_LENGTH, Reply, Slate, decode_calls
 
-PAGE_BYTES = 64 * 1024
-_LENGTH = struct.Struct(">I")
-_PAGE_HEAD = struct.Struct(">QI")
 _RECEIVE = 256 * 1024
+_TELL_SECONDS = 0.010
+"""The host hears of replies at least so often, as far as calls end."""
+_MUCH_OUTPUT = 16 * 1024
+"""Bytes in the pipe with which the host is asked to read before the next call."""
 _SOURCES_EVERY = 0.5
 """Seconds between two looks at the files of imported modules."""
 _NUMBERS = tuple(int(number) for number in SIGNALS)
-_FOLDER_MISSING = "cannot work in the folder"
+_encoder = msgspec.msgpack.Encoder()
 
 
 OUR_FILES.add(__file__)
-
-
-class Reply(msgspec.Struct, frozen=True, array_like=True):
-    """The answer to one call."""
-
-    number: int
-    """Lease of the call."""
-    ok: bool
-    value: Any = None
-    error: str = ""
-    cause: str = ""
-    retryable: bool = True
-    exit_code: int | None = None
-    distrust: str = ""
-    """Why this child must not be used again; empty when it may."""
-    stale: bool = False
-    """The call was not made: a module's file has changed since it was imported."""
 
 
 class Setup(NamedTuple):
@@ -87,8 +77,10 @@ class Setup(NamedTuple):
     """Pid of the host; another parent means that the host is gone."""
     channel: int
     output: int
-    page: mmap.mmap
-    """Memory shared with the host, for a reply that no descriptor is left for."""
+    lifeline: int
+    """An epoll descriptor that has news when the engine is gone."""
+    slate: Slate
+    progress: ProgressPage
     base: Mapping[bytes, bytes]
     run_id: str
     home: str
@@ -120,11 +112,15 @@ class _Child:
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
-        self._pid = os.getpid()
-        self._channel = own_descriptors(setup.channel, setup.output)
-        self._channel_is = identity(self._channel)
-        self._output_is = identity(1)
+        self._slate = setup.slate
+        self._progress = setup.progress
+        self._channel, lifeline = own_descriptors(setup.channel, setup.lifeline, setup.output)
         self._libc = enter_process(setup.host)
+        self._pid = os.getpid()
+        self._marks = Mark(1, self._pid), Mark(2, self._pid), Mark(self._channel, -self._pid)
+        self._lifeline = lifeline
+        self._pipe = Pipe(1)
+        self._leftovers = Leftovers(self._libc)
         self._environment = task_environment(setup.base, setup.work, setup.run_id)
         folders = user_folders(setup.work.cwd or setup.home, setup.work.source_dir, self._environment)
         self._path = list(dict.fromkeys([*folders, *setup.path]))
@@ -134,28 +130,70 @@ class _Child:
         os.umask(self._umask)
         self._handlers = [_signal.getsignal(number) for number in _NUMBERS]
         self._sources = _Sources((setup.work.cwd, setup.work.source_dir, setup.home if not setup.work.cwd else ""))
+        self._frames = self._read_frames()
+        self._counted = 0  # bytes in the pipe that replies tell of
+        self._told = 0.0
+        self._watched = False
         self._restore_process()
 
     def serve(self) -> None:
         """Answer calls until the host closes the channel."""
+        body = next(self._frames, None)
+        while body is not None:
+            body = self._run(decode_calls(body)) if body else next(self._frames, None)
+
+    def _read_frames(self) -> Iterator[bytes]:
+        """Frames of the host, as they come; an empty one says 'go on'."""
         splitter = FrameSplitter()
         while data := os.read(self._channel, _RECEIVE):
-            for body in splitter.feed(data):
-                message = decode_to_host(body)
-                if isinstance(message, Run):
-                    for work in message.items:
-                        self._send(self._answer(work))
-                        self._restore_process()  # after the answer: the host goes on meanwhile
+            yield from splitter.feed(data)
+
+    def _run(self, calls: Calls) -> bytes | None:
+        """Make the calls, as far as the host wants them; returns the next frame."""
+        number, last = calls.number, len(calls.items)
+        self._slate.open(number)
+        self._counted, self._told, self._watched = 0, SYSTEM_CLOCK.monotonic(), self._slate.watched(number)
+        for count, work in enumerate(calls.items, 1):
+            if not self._may_begin(number, work, count):
+                break
+            reads = self._slate.reads
+            reply = self._answer(work)
+            waits, goes_on = self._hand_over(number, reply, reads, last=count == last)
+            self._restore_process()  # after the answer: the host goes on meanwhile
+            if waits and (frame := next(self._frames, None)) != b"":
+                return frame
+            if waits:
+                self._counted, self._watched = 0, self._slate.watched(number)
+            if not goes_on:
+                break
+        return next(self._frames, None)
+
+    def _may_begin(self, number: int, work: Work, count: int) -> bool:
+        """Whether this call is still wanted; if so it has begun, for everybody who looks."""
+        slate, progress, now = self._slate, self._progress, SYSTEM_CLOCK.monotonic()
+        if slate.held(number):
+            return False
+        if self._lifeline.poll(0, 1):
+            os._exit(0)  # the engine is gone
+        if self._sources.changed(now):
+            self._put(Reply(work.lease, False, stale=True))
+            self._tell()
+            return False
+        before = progress.lease
+        slate.announce(count, now)
+        if slate.held(number):
+            slate.withdraw(count - 1)
+            return False
+        progress.begin(work.lease)
+        return True
 
     def _answer(self, work: Work) -> Reply:
-        if self._sources.changed():
-            return Reply(work.lease, False, stale=True)
         reply = self._try_call(work)
         if os.getpid() != self._pid:
             os._exit(0)  # the function forked, and this is the copy: only the original answers
-        distrust = self._look_over() or reply.distrust
+        reply.distrust = self._look_over() or reply.distrust
         self._sources.learn()
-        return msgspec.structs.replace(reply, distrust=distrust) if distrust else reply
+        return reply
 
     def _try_call(self, work: Work) -> Reply:
         """The reply of one call, whatever the function does short of ending the process."""
@@ -187,11 +225,7 @@ class _Child:
 
     def _prepare(self, work: Work) -> None:
         """Make the process as the task asks for it."""
-        folder = work.cwd or self._setup.home
-        try:
-            os.chdir(folder)
-        except OSError as error:
-            raise NotFoundError(f"{_FOLDER_MISSING} {folder!r}: {error.strerror}") from error
+        enter_folder(work.cwd or self._setup.home)
         for name, value in task_marks(work).items():
             self._environment[name] = os.environb[name] = value
         sys.argv = [work.callable]
@@ -204,14 +238,41 @@ class _Child:
             with contextlib.suppress(OSError, ValueError):
                 stream.flush()
         self._libc.fflush(None)
-        distrust = what_is_left()
-        if not distrust and not (identity(1) == identity(2) == self._output_is):
-            distrust = "it closed or replaced its output"
-        if not distrust and identity(self._channel) != self._channel_is:
-            distrust = "it closed the channel to its host"
-        if not distrust and any(stream.closed for stream in self._streams):
-            distrust = "it closed its standard streams"
+        distrust = self._leftovers.look()
+        if not distrust:
+            first, second, channel = self._marks
+            if not (first.holds() and second.holds()):
+                distrust = "it closed or replaced its output"
+            elif not channel.holds():
+                distrust = "it closed the channel to its host"
+            elif self._streams[0].closed or self._streams[1].closed or self._streams[2].closed:
+                distrust = "it closed its standard streams"
         return distrust
+
+    def _hand_over(self, number: int, reply: Reply, reads: int, *, last: bool) -> tuple[bool, bool]:
+        """Give the host the reply; returns whether to wait for it, and whether the batch goes on.
+
+        Output: as long as the host does not read, what came into the pipe is this call's. Once it may have read, only a call that
+        wrote nothing is known; of any other the host takes all there is while we wait.
+        """
+        slate, reply.began, reply.ended = self._slate, self._slate.began, SYSTEM_CLOCK.monotonic()
+        pending = self._pipe.pending()
+        if reply.distrust:
+            reply.printed = ALL
+        elif self._watched or slate.watched(number):
+            silent = self._watched and not pending and slate.reads == reads
+            self._watched, reply.printed, reply.waits = True, 0 if silent else ALL, not silent and not last
+        else:
+            reply.printed, self._counted = pending - self._counted, pending
+            reply.waits = pending >= _MUCH_OUTPUT and not last
+        goes_on = self._put(reply) and not (last or reply.distrust)
+        waits = reply.waits and goes_on
+        if goes_on and not self._watched and slate.watched(number):  # it began to read before it could see this reply
+            waits = self._put(Reply(0, True, waits=True))
+        if waits or not goes_on or reply.ended - self._told >= _TELL_SECONDS:
+            self._told = reply.ended
+            self._tell()
+        return waits, goes_on
 
     def _restore_process(self) -> None:
         """Streams, environment, search path, mask, timers and handlers as they were."""
@@ -222,42 +283,37 @@ class _Child:
         if sys.path != self._path:
             sys.path[:] = self._path
         os.umask(self._umask)
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.alarm(0)  # the timer of setitimer, too
         _signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        if [_signal.getsignal(number) for number in _NUMBERS] != self._handlers:
+        if list(map(_signal.getsignal, _NUMBERS)) != self._handlers:
             for number, handler in zip(_NUMBERS, self._handlers, strict=True):
                 signal.signal(number, handler)
 
-    def _send(self, reply: Reply) -> None:
-        """Hand the reply to the host: by the channel, or by shared memory (and then leave) when the function closed that."""
+    def _put(self, reply: Reply) -> bool:
+        """Write the reply where the host finds it: into shared memory or, when it is too long, the channel; then the batch is over."""
         try:
-            body = msgspec.msgpack.encode(reply)
+            body = _encoder.encode(reply)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            fault = f"the callable returned a value that JSON cannot carry: {error}"
-            body = msgspec.msgpack.encode(
-                Reply(reply.number, False, error=fault, retryable=False, distrust=reply.distrust)
-            )
-        if identity(self._channel) == self._channel_is:
-            data = memoryview(_LENGTH.pack(len(body)) + body)
-            while data:
-                data = data[os.write(self._channel, data) :]
-            return
-        page = self._setup.page
-        if len(body) <= PAGE_BYTES - _PAGE_HEAD.size:
-            page[_PAGE_HEAD.size : _PAGE_HEAD.size + len(body)] = body
-            _PAGE_HEAD.pack_into(page, 0, reply.number, len(body))
-        os._exit(0)
+            reply.ok, reply.value, reply.retryable = False, None, False
+            reply.error = f"the callable returned a value that JSON cannot carry: {error}"
+            body = _encoder.encode(reply)
+        if self._slate.put(body):
+            return True
+        reply.waits, reply.over = False, True
+        self._write(_encoder.encode(reply))
+        return False
 
+    def _tell(self) -> None:
+        """Wake the host."""
+        self._write(b"")
 
-def read_page(page: mmap.mmap, number: int) -> Reply | None:
-    """The reply to call `number` that a child left in shared memory; None when there is none."""
-    written, length = _PAGE_HEAD.unpack_from(page, 0)
-    if written != number or not 0 < length <= PAGE_BYTES - _PAGE_HEAD.size:
-        return None
-    try:
-        return msgspec.msgpack.decode(page[_PAGE_HEAD.size : _PAGE_HEAD.size + length], type=Reply)
-    except msgspec.MsgspecError:
-        return None
+    def _write(self, body: bytes) -> None:
+        """A frame to the host; when the function has closed the channel, our exit wakes it as well."""
+        if not self._marks[2].holds():
+            os._exit(0)
+        data = memoryview(FRAME_LENGTH.pack(len(body)) + body)
+        while data:
+            data = data[os.write(self._channel, data) :]
 
 
 class _Sources:
@@ -279,9 +335,8 @@ class _Sources:
             if isinstance(file, str) and file.startswith(self._folders) and file not in self._known:
                 self._known[file] = _stamp(file)
 
-    def changed(self) -> bool:
-        """Whether a known file is another one now; looks at most every half second."""
-        now = SYSTEM_CLOCK.monotonic()
+    def changed(self, now: float) -> bool:
+        """Whether a known file is another one at the monotonic time `now`; looks at most every half second."""
         if now - self._looked < _SOURCES_EVERY:
             return False
         self._looked = now

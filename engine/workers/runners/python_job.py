@@ -96,15 +96,16 @@ class CallBatch:
         """Whether it was made for one call, whose output is read while it runs."""
         return self._single
 
-    def has_begun(self, work: Work) -> bool:
-        """Whether `work`, which is the current one, has begun."""
-        return bool(self._answered) or self._begun() > self._count
+    @property
+    def answered(self) -> bool:
+        """Whether the current work has an answer."""
+        return bool(self._answered)
 
-    def began(self, work: Work) -> float | None:
-        """Monotonic time at which the current work began, as far as it is known."""
+    def began(self) -> float | None:
+        """Monotonic time at which the current work began, or a later one when its answer is not collected; None: it has not."""
         if self._answered:
             return self._answered[0][1].began
-        return self.child.slate.began if self.has_begun(work) else None
+        return self.child.slate.began if self._begun() > self._count else None
 
     def hold(self) -> None:
         """Let the child begin nothing more of it; what it has not begun goes to `unbegun`."""
@@ -267,7 +268,7 @@ class PythonJob:
 
     def has_begun(self) -> bool:
         """Whether the call has begun."""
-        return self._reply is not None or self.batch.has_begun(self._work)
+        return self._reply is not None or self.batch.began() is not None
 
     def due(self) -> float | None:
         """Never: descriptors tell."""
@@ -294,6 +295,7 @@ class PythonJob:
             retryable=reply.retryable,
             exit_code=reply.exit_code,
             value=reply.value,
+            began=reply.began,
             ended=reply.ended,
         )
 

@@ -10,10 +10,13 @@ import gc
 import importlib.machinery
 import io
 import os
+import select
 import signal
 import sys
+import termios
 import threading
 import types
+from array import array
 from collections.abc import Mapping
 from typing import Any
 
@@ -43,21 +46,26 @@ def enter_process(host: int) -> ctypes.CDLL:
     return libc
 
 
-def own_descriptors(channel: int, output: int) -> int:
-    """Only stdin, output and the channel stay open; returns where the channel is now."""
+def own_descriptors(channel: int, lifeline: int, output: int) -> tuple[int, select.epoll]:
+    """Only stdin, output, the channel and the lifeline stay open; returns where the last two are now."""
     null = os.open(os.devnull, os.O_RDONLY)
-    try:
-        moved = fcntl.fcntl(channel, fcntl.F_DUPFD_CLOEXEC, _CHANNEL_AT)
-    except OSError:
-        moved = fcntl.fcntl(channel, fcntl.F_DUPFD_CLOEXEC, 10)  # a low limit on descriptors
+    moved, life = _move_up(channel), _move_up(lifeline)
     os.dup2(null, 0)
     os.dup2(output, 1)
     os.dup2(output, 2)
     for fd in _open_descriptors():
-        if fd > 2 and fd != moved:
+        if fd > 2 and fd not in {moved, life}:
             with contextlib.suppress(OSError):
                 os.close(fd)
-    return moved
+    return moved, select.epoll.fromfd(life)
+
+
+def _move_up(fd: int) -> int:
+    """A copy of `fd` with a high number, where the limit on descriptors allows that."""
+    try:
+        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _CHANNEL_AT)
+    except OSError:
+        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10)
 
 
 def _open_descriptors() -> list[int]:
@@ -123,20 +131,68 @@ def raw_environment() -> dict[bytes, bytes]:
     return raw if raw is not None else dict(os.environb)
 
 
-def what_is_left() -> str:
-    """Threads or processes that a call left behind, in words; empty when there are none."""
-    if _thread._count() > 0:  # noqa: SLF001 -- counts threads that the threading module does not know, too
-        return "it left a thread running"
-    try:
-        while True:
-            pid, _ = os.waitpid(-1, os.WNOHANG)
-            if pid == 0:
-                return "it left a process running"
-    except ChildProcessError:
-        return ""
+class Leftovers:
+    """Looks for threads and processes that a call left behind."""
+
+    def __init__(self, libc: ctypes.CDLL) -> None:
+        self._waitpid = libc.waitpid  # not that of `os`: it raises when there is no child, and this is in the way of every call
+
+    def look(self) -> str:
+        """What is left, in words; empty when there is nothing. Dead children are reaped."""
+        if _thread._count() > 0:  # noqa: SLF001 -- counts threads that the threading module does not know, too
+            return "it left a thread running"
+        while (pid := self._waitpid(-1, None, os.WNOHANG)) > 0:
+            pass
+        return "it left a process running" if pid == 0 else ""
 
 
-def identity(fd: int) -> tuple[int, int] | None:
+class Mark:
+    """Tells whether a descriptor is still open on the file on which it was marked.
+
+    The mark is the owner for signals that nobody asked for: it belongs to the open file, so copies of the descriptor have it and
+    other files have not. Comparing ``fstat`` would say the same at several times the price; it does where owners are not kept.
+    """
+
+    def __init__(self, fd: int, owner: int) -> None:
+        """`owner`: our pid, or minus our process group."""
+        self._fd = fd
+        self._owner = owner
+        self._identity: tuple[int, int] | None = None
+        try:
+            fcntl.fcntl(fd, fcntl.F_SETOWN, owner)
+            kept = fcntl.fcntl(fd, fcntl.F_GETOWN) == owner
+        except OSError:
+            kept = False
+        if not kept:
+            self._identity = _identity(fd)
+
+    def holds(self) -> bool:
+        """Whether the descriptor is open on that file now."""
+        if self._identity is not None:
+            return _identity(self._fd) == self._identity
+        try:
+            return fcntl.fcntl(self._fd, fcntl.F_GETOWN) == self._owner
+        except OSError:
+            return False
+
+
+class Pipe:
+    """Tells how much is in a pipe, from either end."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._count = array("i", [0])
+
+    def pending(self) -> int:
+        """Bytes that nobody has read; 0 when it is no pipe any more."""
+        try:
+            fcntl.ioctl(self._fd, termios.FIONREAD, self._count)
+        except OSError:
+            return 0
+        return self._count[0]
+
+
+def _identity(fd: int) -> tuple[int, int] | None:
     """Which file a descriptor is open on; None when it is closed."""
     try:
         found = os.fstat(fd)

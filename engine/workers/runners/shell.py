@@ -64,6 +64,8 @@ class ProgramPaths:
 class ShellJob:
     """A command that runs. State: its descriptors; the owner is the attempt."""
 
+    live = True
+
     def __init__(self, pid: int, output: int, pidfd: int) -> None:
         self.group = pid
         self.output = output
@@ -78,6 +80,21 @@ class ShellJob:
         if status == 0:
             return Outcome(outcome="succeeded", exit_code=0)
         return Outcome(outcome="failed", error=describe_status(status), exit_code=exit_code(status))
+
+    def read(self, limit: int) -> bytes:
+        """What the pipe holds."""
+        return os.read(self.output, limit)
+
+    def look(self, now: float) -> Outcome | None:
+        """It is live from the start."""
+        return self.ready(now)
+
+    def hold(self) -> None:
+        """Nothing stands behind it."""
+
+    def has_begun(self) -> bool:
+        """It has, since it was made."""
+        return True
 
     def due(self) -> float | None:
         """Never: the pidfd tells."""

@@ -42,6 +42,7 @@ class SimulatedJob:
     output = -1
     watched: tuple[int, ...] = ()
     group = 0
+    live = True
 
     def __init__(self, work: Work, write: Callable[[bytes], None], now: float) -> None:
         """Begin at `now` (monotonic); what it prints goes to `write`."""
@@ -69,6 +70,21 @@ class SimulatedJob:
         if lines:
             self._write("".join(lines).encode())
         return self._end() if now >= self._moment(self._lines + 1) else None
+
+    def read(self, limit: int) -> bytes:  # noqa: ARG002 -- the interface of all jobs
+        """Nothing: what it prints is written at once."""
+        return b""
+
+    def look(self, now: float) -> Outcome | None:
+        """It is live from the start."""
+        return self.ready(now)
+
+    def hold(self) -> None:
+        """Nothing stands behind it."""
+
+    def has_begun(self) -> bool:
+        """It has, since it was made."""
+        return True
 
     def abort(self) -> Outcome | None:
         """Stop at once."""

@@ -34,11 +34,11 @@ class Calls(msgspec.Struct, frozen=True, array_like=True):
     items: tuple[Work, ...]
 
 
-class Reply(msgspec.Struct, frozen=True, array_like=True):
+class Reply(msgspec.Struct, array_like=True):
     """The answer to one call."""
 
     number: int
-    """Lease of the call."""
+    """Lease of the call; 0 for no reply but the word that the child waits."""
     ok: bool
     value: Any = None
     error: str = ""
@@ -208,4 +208,5 @@ class Slate:
         _LENGTH.pack_into(self._map, at, len(body))
         self._map[start:end] = body
         self._words[_USED] = end
+        self._fence()
         return True

@@ -125,7 +125,11 @@ def test_fields_without_effect_are_warnings_with_their_line(tmp_path):
         ("t.yaml", b"- id: \x07\n", "t.yaml:1: not valid YAML: the control character"),
         ("t.yaml", b"- {id: a, title: x}\n---\n- {id: b}\n", "t.yaml:2: a second document begins here"),
         ("t.yaml", b"just text", "t.yaml:1: holds the text 'just text'"),
-        ("t.ini", b"x = 1", "t.ini: not a known format '.ini'; name the file .json, .jsonl, .ndjson, .yaml, .yml, .toml"),
+        (
+            "t.ini",
+            b"x = 1",
+            "t.ini: not a known format '.ini'; name the file .json, .jsonl, .ndjson, .yaml, .yml, .toml",
+        ),
         ("tasks", b"just text", "tasks: not a known format ''"),
     ],
 )

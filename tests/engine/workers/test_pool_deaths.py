@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -56,10 +57,10 @@ class Program:
 
     def __init__(self, folder, kit, shapes=SHAPES):
         self.kit, self.run_id = kit, uuid.uuid4().hex
-        self._line = f"sleep\0600.{self.run_id.translate(DIGITS)}\0".encode()
+        command = ["sleep", f"600.{self.run_id.translate(DIGITS)}"]
+        self._line = b"".join(word.encode() + bytes(1) for word in command)
         self.sleeps = sum(number for _, number in shapes.values())
-        sleep = self._line.decode().replace("\0", " ").strip()
-        commands = [command.format(sleep=sleep) for command, _ in shapes.values()]
+        commands = [text.format(sleep=" ".join(command)) for text, _ in shapes.values()]
         script = str(kit.HERE / "pool_program.py")
         self.process = subprocess.Popen(
             [sys.executable, script, str(folder.path), self.run_id, str(len(shapes)), REAL, *commands],
@@ -67,11 +68,16 @@ class Program:
             stdout=subprocess.PIPE,
             text=True,
         )
+        self.zygote, self.hosts = 0, []
+
+    def begin(self):
+        """Wait until everything runs."""
+        assert select.select([self.process.stdout], [], [], 30)[0], "not all tasks have started"
         line = self.process.stdout.readline()
         assert line, "the program did not start"
         told = json.loads(line)
         self.zygote, self.hosts = told["zygote"], told["hosts"]
-        kit.until_now(lambda: len(self.sleeping) == self.sleeps, "all processes of all tasks")
+        self.kit.until_now(lambda: len(self.sleeping) == self.sleeps, "all processes of all tasks")
 
     @property
     def adopted(self) -> bool:
@@ -114,10 +120,13 @@ def read(pid: int, what: str) -> bytes:
 @pytest.fixture
 def program(folder, kit, request):
     program = Program(folder, kit, getattr(request, "param", SHAPES))
-    yield program
-    program.process.kill()
-    program.process.wait()
-    program.process.stdout.close()
+    try:
+        program.begin()
+        yield program
+    finally:
+        program.process.kill()
+        program.process.wait()
+        program.process.stdout.close()
     program.assert_gone()
 
 
