@@ -22,7 +22,7 @@ def with_kinds(tasks: Sequence[Task], agent: str | None, environ: Mapping[str, s
     Raises `AgentMissingError` when a task needs an agent that cannot be run here.
     """
     filled = [task if task.kind else _with_agent(task, agent) for task in tasks]
-    missing = [task for task in filled if task.kind not in RUNNABLE]
+    missing = [task for task in filled if task.kind not in RUNNABLE and task.status != "done"]
     if missing:
         raise AgentMissingError(_missing(missing, environ))
     return filled

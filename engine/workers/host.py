@@ -206,7 +206,9 @@ class Host:
             return 0 if self._queue else -1
         due = attempt.due()
         if not self._said_started:
-            due = min(due, attempt.began + LOOK_SECONDS if attempt.has_begun() else self._clock.monotonic() + LOOK_SECONDS)
+            due = min(
+                due, attempt.began + LOOK_SECONDS if attempt.has_begun() else self._clock.monotonic() + LOOK_SECONDS
+            )
         if self._results:
             due = min(due, self._results_since + _COALESCE_SECONDS)
         summary = attempt.summary_due()

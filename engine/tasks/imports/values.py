@@ -16,9 +16,8 @@ _LONGEST_TITLE = 500
 def text_of(value: Any) -> str:
     """A text without what no text can hold; a list becomes its items, line by line."""
     if isinstance(value, str):
-        if "\0" in value:
-            value = value.replace("\0", "\ufffd")
-        return (value if value.isascii() else value.encode("utf-8", "replace").decode()).strip()
+        whole: str = value.replace("\0", "\ufffd") if "\0" in value else value
+        return (whole if whole.isascii() else whole.encode("utf-8", "replace").decode()).strip()
     if isinstance(value, list):
         return "\n".join(f"- {text}" for item in value if (text := text_of(item)))
     if isinstance(value, bool) or value is None:

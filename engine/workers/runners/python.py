@@ -20,7 +20,7 @@ from ..protocol import Work
 from .environment import fault_in_set_env
 from .job import Outcome, start_failed
 from .python_child import Setup, serve_calls
-from .python_job import CallBatch, PythonJob, WarmChild
+from .python_job import CallBatch, WarmChild
 from .slate import Calls, Slate, calls_frame
 
 BATCH = 32

@@ -20,7 +20,7 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 
 import msgspec
 
@@ -54,7 +54,7 @@ from .python_process import (
     standard_streams,
     user_folders,
 )
-from .slate import ALL, FRAME_LENGTH, Reply, Slate, decode_calls
+from .slate import ALL, FRAME_LENGTH, Calls, Reply, Slate, decode_calls
 
 _RECEIVE = 256 * 1024
 _TELL_SECONDS = 0.010
@@ -170,7 +170,7 @@ class _Child:
 
     def _may_begin(self, number: int, work: Work, count: int) -> bool:
         """Whether this call is still wanted; if so it has begun, for everybody who looks."""
-        slate, progress, now = self._slate, self._progress, SYSTEM_CLOCK.monotonic()
+        slate, now = self._slate, SYSTEM_CLOCK.monotonic()
         if slate.held(number):
             return False
         if self._lifeline.poll(0, 1):
@@ -179,12 +179,11 @@ class _Child:
             self._put(Reply(work.lease, False, stale=True))
             self._tell()
             return False
-        before = progress.lease
         slate.announce(count, now)
         if slate.held(number):
             slate.withdraw(count - 1)
             return False
-        progress.begin(work.lease)
+        self._progress.begin(work.lease)
         return True
 
     def _answer(self, work: Work) -> Reply:
@@ -261,7 +260,7 @@ class _Child:
             reply.printed = ALL
         elif self._watched or slate.watched(number):
             silent = self._watched and not pending and slate.reads == reads
-            self._watched, reply.printed, reply.waits = True, 0 if silent else ALL, not silent and not last
+            self._watched, reply.printed, reply.waits = True, 0 if silent else ALL, False
         else:
             reply.printed, self._counted = pending - self._counted, pending
             reply.waits = pending >= _MUCH_OUTPUT and not last

@@ -69,7 +69,12 @@ class CallBatch:
     """Calls that a child has in hand, first to last. State: which are answered, which were given back; the owner is the host."""
 
     def __init__(
-        self, child: WarmChild, number: int, works: tuple[Work, ...], progress: ProgressPage, release: Callable[[], None]
+        self,
+        child: WarmChild,
+        number: int,
+        works: tuple[Work, ...],
+        progress: ProgressPage,
+        release: Callable[[], None],
     ) -> None:
         self.child = child
         self.number = number
@@ -222,7 +227,9 @@ class PythonJob:
         self.output = child.output
         self.live = batch.single
         self._work = work
-        self._owed: int | None = None if self.live else 0  # bytes of output that are still to be read; None: all there are
+        self._owed: int | None = (
+            None if self.live else 0
+        )  # bytes of output that are still to be read; None: all there are
         self._reply: Reply | None = None
 
     @property

@@ -135,7 +135,9 @@ class Leftovers:
     """Looks for threads and processes that a call left behind."""
 
     def __init__(self, libc: ctypes.CDLL) -> None:
-        self._waitpid = libc.waitpid  # not that of `os`: it raises when there is no child, and this is in the way of every call
+        self._waitpid = (
+            libc.waitpid
+        )  # not that of `os`: it raises when there is no child, and this is in the way of every call
 
     def look(self) -> str:
         """What is left, in words; empty when there is nothing. Dead children are reaped."""

@@ -35,3 +35,7 @@ def test_an_installed_agent_that_cannot_be_driven_is_named(tmp_path: Path) -> No
 def test_the_simulated_agent_is_never_chosen_silently() -> None:
     with pytest.raises(AgentMissingError):
         with_kinds([Task(id="a")], None, {"PATH": ""})
+
+
+def test_a_task_that_is_done_in_its_file_needs_no_agent() -> None:
+    assert [task.id for task in with_kinds([Task(id="a", status="done")], None, {"PATH": ""})] == ["a"]

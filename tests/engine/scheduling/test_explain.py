@@ -111,3 +111,13 @@ def test_an_idle_worker_names_back_off_and_held_tasks(bench, task) -> None:
 
     bench.scheduler.hold(bench.entry("a"))
     assert why_idle(bench.scheduler) == "1 task held; release to run"
+
+
+def test_the_plan_names_held_tasks_and_what_waits_for_them(task) -> None:
+    lines = plan([task("h", status="held"), task("b", dependencies=("h",)), task("a")], 0.0)
+
+    assert [(line.id, line.reason) for line in lines] == [
+        ("a", "ready now"),
+        ("b", "waits for h"),
+        ("h", "would not run: held in the file until it is released"),
+    ]

@@ -204,3 +204,25 @@ def test_a_clock_that_jumped_does_not_keep_a_back_off_for_ever(bench, task) -> N
     wake = bench.scheduler.next_wake()
     assert wake is not None
     assert wake - bench.clock.monotonic() <= 330.0
+
+
+def test_held_in_the_file_waits_until_it_is_released_and_so_does_what_depends_on_it(bench, task) -> None:
+    outcome = bench.submit(task("a", status="held"), task("b", dependencies=("a",)))
+
+    assert outcome.accepted == ["a", "b"]
+    assert (bench.state("a"), bench.entry("a").cause, bench.state("b")) == ("held", Cause.USER, "pending")
+    assert bench.scheduler.idle
+    assert bench.submit(task("a", status="held")).already_open == ["a"]
+
+    assert bench.scheduler.release(bench.entry("a"))
+    finish(bench, "a")
+    finish(bench, "b")
+    assert bench.state("b") == "succeeded"
+
+
+def test_a_held_task_that_the_file_now_calls_open_runs(bench, task) -> None:
+    bench.submit(task("a", status="held"))
+
+    assert bench.submit(task("a")).accepted == ["a"]
+    assert bench.state("a") == "queued"
+    assert bench.scheduler.ledger.held == 0

@@ -2,7 +2,7 @@
 
 import random
 
-from engine.tasks.graph import check_graph
+from engine.tasks.graph import check_graph, circle_path, circles
 from engine.tasks.model import Task
 
 
@@ -76,3 +76,18 @@ def _has_cycle(graph: dict[str, set[str]]) -> bool:
         for needs in left.values():
             needs.difference_update(ready)
     return bool(left)
+
+
+def test_circles_are_whole_components():
+    graph = {"a": ("b",), "b": ("c", "d"), "c": ("a",), "d": ("b", "e"), "e": (), "s": ("s",), "x": ("a", "gone")}
+
+    assert circles(graph) == [["a", "b", "c", "d"], ["s"]]
+    assert circle_path(graph, ["a", "b", "c", "d"]) == "a -> b -> c -> a"
+
+
+def test_a_circle_of_any_length_is_found_without_recursion():
+    graph = {str(n): (str((n + 1) % 20_000),) for n in range(20_000)}
+
+    (group,) = circles(graph)
+    assert len(group) == 20_000
+    assert circles({**graph, "19999": ()}) == []

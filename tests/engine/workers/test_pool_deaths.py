@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -93,8 +94,10 @@ class Program:
         return {pid for pid in process_table() if read(pid, "cmdline") == self._line}
 
     def kill(self, *pids: int, number: int = signal.SIGKILL):
+        """Send a signal to each; one may be gone already, by the death of the one before it."""
         for pid in pids:
-            os.kill(pid, number)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def alive(self, *, but: int = 0) -> set[int]:
         """Whatever is left of the run, but the engine: by its command line, its mark, and the pids that were told."""

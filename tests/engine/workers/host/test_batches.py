@@ -84,7 +84,14 @@ def test_output_of_slow_and_loud_calls_in_a_batch(host, calls):
               ("say", "sixth"), ("much", 300_000), "quiet", ("sleep", 0.05), ("say_fd", "tenth"), ("say_fd", "last")]  # fmt: skip
     results = host.run(*calls(*wanted))
     assert [r.summary.bytes for r in results] == [6, 5, 5, 0, 40_000, 6, 300_000, 0, 0, 5, 4]
-    assert [results[n].output for n in (0, 1, 2, 5, 9, 10)] == [b"first\n", b"slow\n", b"third", b"sixth\n", b"tenth", b"last"]
+    assert [results[n].output for n in (0, 1, 2, 5, 9, 10)] == [
+        b"first\n",
+        b"slow\n",
+        b"third",
+        b"sixth\n",
+        b"tenth",
+        b"last",
+    ]
 
 
 def test_a_crash_keeps_what_was_done_and_spares_what_was_not(host, calls, tmp_path):
