@@ -30,8 +30,6 @@ _ATTEMPT = """INSERT OR REPLACE INTO attempts (key, attempt, outcome, cause, err
 worker, warm, cached, tokens, summary, log, compressed, output)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, coalesce(nullif(?, ''), (SELECT worker FROM tasks WHERE key = ?)), ?, ?, ?, ?, ?, ?, ?)"""
 _EVENT = "INSERT INTO events (time, key, attempt, state, cause, by_user) VALUES (?, ?, ?, ?, ?, ?)"
-UPDATES_TOGETHER = 500
-"""Updates under one savepoint: SQLite takes longer for each further one, as it walks the list of pages that an undo would need."""
 NEXT_USE = "(SELECT coalesce(max(used), 0) + 1 FROM cache)"
 """Cache entries are ordered by a count of uses, which no jump of the clock can disturb."""
 _encode = msgspec.json.Encoder().encode
@@ -117,8 +115,7 @@ def _change(connection: sqlite3.Connection, wave: Sequence[Change]) -> set[int]:
         groups.setdefault(_shape(change), []).append(change)
     held: list[Change] = []
     for shape, changes in groups.items():
-        for first in range(0, len(changes), UPDATES_TOGETHER):
-            held += _update(connection, _update_sql(shape), changes[first : first + UPDATES_TOGETHER])
+        held += _update(connection, _update_sql(shape), changes)
     keys = {change.key for change in held}
     accepted = wave if len(held) == len(wave) else [change for change in wave if change.key in keys]
     results = [_attempt_row(change, change.result) for change in accepted if change.result is not None]

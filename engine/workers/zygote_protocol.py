@@ -83,8 +83,8 @@ ToZygote = Configure | Fork | Kill
 FromZygote = Ready | Forked | Refused | Died
 
 _encoder = msgspec.msgpack.Encoder()
-_to_zygote = msgspec.msgpack.Decoder(ToZygote)
-_from_zygote = msgspec.msgpack.Decoder(FromZygote)
+_to_zygote: msgspec.msgpack.Decoder[ToZygote] = msgspec.msgpack.Decoder(ToZygote)
+_from_zygote: msgspec.msgpack.Decoder[FromZygote] = msgspec.msgpack.Decoder(FromZygote)
 
 
 def encode(message: ToZygote | FromZygote) -> bytes:

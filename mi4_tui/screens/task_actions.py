@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from textual.screen import Screen
 
@@ -167,8 +167,4 @@ class TaskActions(Screen[None]):
         """``E``."""
         path = self.mi4.report_path()
 
-        def written(reply: Reply) -> None:
-            shown: Any = reply.data.get("path") or path
-            self.mi4.say(f"report: {plain(str(shown))}", timeout=15)
-
-        self.carry_out(self.mi4.orders.ask(WriteReport(path=str(path))), "report written", written)
+        self.carry_out(self.mi4.orders.ask(WriteReport(path=str(path))), f"report written to {path}")

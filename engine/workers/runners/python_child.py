@@ -260,7 +260,7 @@ class _Child:
             reply.printed = ALL
         elif self._watched or slate.watched(number):
             silent = self._watched and not pending and slate.reads == reads
-            self._watched, reply.printed, reply.waits = True, 0 if silent else ALL, False
+            self._watched, reply.printed, reply.waits = True, 0 if silent else ALL, not silent and not last
         else:
             reply.printed, self._counted = pending - self._counted, pending
             reply.waits = pending >= _MUCH_OUTPUT and not last
