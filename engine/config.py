@@ -80,7 +80,8 @@ class CodexSettings(Section):
     """How agents run, and the switches of the speed features."""
 
     default_agent: Literal["auto", "codex", "claude", "acp", "simulated"] = Field(
-        default="auto", description="Who runs a task without a kind; auto is the first agent that is installed."
+        default="auto",
+        description="Who runs a task without a kind; auto chooses nobody, and such a task is refused with what is installed.",
     )
     timeout_seconds: float = Field(default=3600.0, gt=0, description="Seconds that an agent may take for one task.")
     max_retries: int = Field(

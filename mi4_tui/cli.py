@@ -37,7 +37,9 @@ SECTIONS: dict[str, dict[str, Verb]] = {
         "run": Verb("run", "Run task files in the app, or headless with --no-ui (the default verb)."),
         "demo": Verb("demo", "Run a small built-in backlog in a folder of its own."),
         "add": Verb("add", "Add task files, or one task: mi4-tui add -- make test"),
-        "import": Verb("importing", "Bring in task-master, beads or GitHub issues, or check a file.", command="import_"),
+        "import": Verb(
+            "importing", "Bring in task-master, beads or GitHub issues, or check a file.", command="import_"
+        ),
         "stop": Verb("steer", "End the engine of this folder, after what runs or --now."),
     },
     "Look": {
@@ -68,6 +70,14 @@ VERBS: dict[str, Verb] = {name: verb for section in SECTIONS.values() for name, 
 _ASKS_FOR_OVERVIEW = ("-h", "--help", "--version")
 
 
+def keep_paragraphs(command: click.Command) -> None:
+    r"""Turn the text ``\b`` in a help text into the mark by which click leaves the lines that follow as they are.
+
+    The docstrings are raw, as docstrings with a backslash should be, so click would not see it.
+    """
+    command.help = command.help and command.help.replace("\\b", "\b")
+
+
 class Main(click.Group):
     """A group that loads verbs when they are called, and whose default verb is `DEFAULT`."""
 
@@ -90,6 +100,7 @@ class Main(click.Group):
             return None
         module = importlib.import_module(f"{__package__}.verbs.{verb.module}")
         command: click.Command = getattr(module, verb.command or cmd_name)
+        keep_paragraphs(command)
         return command
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002
@@ -143,6 +154,7 @@ def cli() -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit status; every error has become a line on stderr."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    keep_paragraphs(cli)
     fault = check_identity()
     if fault:
         _tell(fault)

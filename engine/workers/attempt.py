@@ -161,6 +161,7 @@ class Attempt:
 
     def stop(self, reason: StopReason, *, force: bool = False) -> None:
         """End the attempt by the ladder; with `force` by KILL at once. A result that came first wins."""
+        self.hold()
         if self.calls is not None and self.work in self.calls.unbegun:
             return
         if self.result is None and self._ended is None:

@@ -12,7 +12,7 @@ from engine.session.protocol import WriteReport
 
 from .asking import ask, say, say_json
 from .monitor import finding_lines, metric_lines
-from .options import Place, place_options
+from .options import Place, json_option, place_options
 
 
 @click.command()
@@ -20,13 +20,14 @@ from .options import Place, place_options
     "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="What to print."
 )
 @click.option("-o", "--output", default="", metavar="PATH", help="Write the JSON report here instead of printing it.")
+@json_option
 @place_options
-def report(form: str, output: str, place: Place) -> int:
+def report(form: str, output: str, place: Place, as_json: bool) -> int:
     r"""Summarise the run, of a running engine or of the stored state.
 
     \b
       mi4-tui report
-      mi4-tui report --format json | jq .bottlenecks
+      mi4-tui report --json | jq .bottlenecks
       mi4-tui report -o report.json
     """
     path = str(Path.cwd() / output) if output else ""
@@ -34,7 +35,7 @@ def report(form: str, output: str, place: Place) -> int:
     content = reply.data.get("report", {})
     if output:
         say([reply.message])
-    elif form == "json":
+    elif as_json or form == "json":
         say_json(content)
     else:
         say(list(report_lines(content)))

@@ -104,7 +104,7 @@ async def test_a_chain_of_100_000_ends_with_its_head(tmp_path):
         results = await engine.run(chain)
 
     assert (results.finished.failed, results.finished.skipped) == (1, MANY - 1)
-    assert time.process_time() - began < 6 * SLACK
+    assert time.process_time() - began < 8 * SLACK
 
 
 @pytest.mark.load
@@ -120,7 +120,7 @@ async def test_a_task_that_waits_for_100_000_runs_once_after_them(tmp_path):
 
     assert (results.finished.failed, results.finished.skipped, results.finished.succeeded) == (1, MANY, 1)
     assert results.tasks["last"].state == State.SUCCEEDED
-    assert time.process_time() - began < 6 * SLACK
+    assert time.process_time() - began < 8 * SLACK
 
 
 REOPEN = """

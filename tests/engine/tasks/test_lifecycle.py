@@ -11,7 +11,7 @@ def test_every_state_has_a_row_and_final_states_have_no_way_out() -> None:
 
 
 def test_the_kinds_of_states_cover_all_and_do_not_overlap() -> None:
-    assert FINAL | OPEN == set(State)
+    assert set(State) == FINAL | OPEN
     assert ACTIVE | WAITING == OPEN
     assert not ACTIVE & WAITING
 
