@@ -9,7 +9,7 @@ real engine with durable state, logs, events, monitor and socket on, and two wor
 from __future__ import annotations
 
 import argparse
-import datetime
+import datetime as dt
 import json
 import os
 import platform
@@ -208,7 +208,7 @@ def report(rows: Sequence[Row], *, rounds: int, note: str, load: tuple[float, fl
         "Written by `make bench`; see [docs/performance.md](../docs/performance.md) for where the time goes.",
         "",
         f"- Machine: {machine()}",
-        f"- Date: {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC; load average {load[0]:.1f} before, {load[1]:.1f} after",
+        f"- Date: {dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M} UTC; load average {load[0]:.1f} before, {load[1]:.1f} after",
         f"- Versions: {', '.join(f'{name} {version}' for name, version in found.items())}",
         f"- {rounds} interleaved rounds; numbers are medians, the spread is that of the ratio (of the number where there is no peer)",
         f"- Bars: {verdicts.count('pass')} passed, {verdicts.count('MISSED')} missed",

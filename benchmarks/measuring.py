@@ -27,6 +27,8 @@ class Subject:
     name: str
     measure: Measure
     samples: list[float | None] = field(default_factory=list)
+    after: Subject | None = None
+    """Measured right after this one, in every round: it reads what that one found out."""
 
     @property
     def values(self) -> list[float]:
@@ -93,11 +95,13 @@ def run_rounds(groups: Sequence[Sequence[Subject]], rounds: int) -> None:
     """Measure every subject once a round; progress goes to stderr."""
     for number in range(rounds):
         for group in groups:
-            for subject in group if number % 2 == 0 else list(reversed(group)):
-                value = subject.measure()
-                subject.samples.append(value)
-                shown = "not installed" if value is None else f"{value:,.3f}"
-                print(f"round {number + 1}/{rounds}  {subject.name}: {shown}", file=sys.stderr, flush=True)
+            free = [subject for subject in group if subject.after is None]
+            for first in free if number % 2 == 0 else reversed(free):
+                for subject in (first, *(other for other in group if other.after is first)):
+                    value = subject.measure()
+                    subject.samples.append(value)
+                    shown = "not installed" if value is None else f"{value:,.3f}"
+                    print(f"round {number + 1}/{rounds}  {subject.name}: {shown}", file=sys.stderr, flush=True)
 
 
 def table(rows: Sequence[Row]) -> str:

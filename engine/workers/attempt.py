@@ -92,6 +92,8 @@ class Attempt:
             return
         if fd == self._output:
             self._read(_READS_PER_TURN)
+            if self.calls is not None and self._ended is None:
+                self._step()
         elif fd in self._watching and self._ended is None:
             self._step()
 
@@ -144,6 +146,8 @@ class Attempt:
         """See where the job is now, and watch it from now on."""
         if self._job is not None and self._ended is None:
             self._news(self._job.look(self._shop.clock.monotonic()))
+            if self._job is not None and self._ended is None and self._output >= 0:
+                self._read(_READS_PER_TURN)
 
     def has_begun(self) -> bool:
         """Whether it has had an effect."""

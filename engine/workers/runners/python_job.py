@@ -80,6 +80,8 @@ class CallBatch:
         self.number = number
         self.unbegun: list[Work] = []
         """Works that were handed over and will not be begun; whoever takes them empties the list."""
+        self.early = b""
+        """Output that was read before the answers to the calls before its own."""
         self._works = deque(works)
         self._answered: deque[tuple[Work, Reply]] = deque()
         self._count = 0  # works that were answered so far
@@ -111,6 +113,10 @@ class CallBatch:
         if self._answered:
             return self._answered[0][1].began
         return self.child.slate.began if self._begun() > self._count else None
+
+    def is_ahead(self) -> bool:
+        """Whether the child has begun a call behind the current one, which has no answer that we know of."""
+        return self._begun() > self._count + 1
 
     def hold(self) -> None:
         """Let the child begin nothing more of it; what it has not begun goes to `unbegun`."""
@@ -253,12 +259,27 @@ class PythonJob:
     def read(self, limit: int) -> bytes:
         """Up to `limit` bytes of this call's output; raises `BlockingIOError` when no more are there."""
         if self._owed is None:
-            self.batch.child.slate.count_read()
-            return os.read(self.output, limit)
+            return self._read_all(limit)
         if not self._owed:
             raise BlockingIOError
         chunk = os.read(self.output, min(limit, self._owed))
         self._owed -= len(chunk)
+        return chunk
+
+    def _read_all(self, limit: int) -> bytes:
+        """What is in the pipe, unless the child is at a later call by now: nothing but that one can have written it.
+
+        A child that has written since the last call began waits for us before it begins another.
+        """
+        batch = self.batch
+        if batch.early:
+            chunk, batch.early = batch.early, b""
+            return chunk
+        batch.child.slate.count_read()
+        chunk = os.read(self.output, limit)
+        if self._reply is None and batch.is_ahead():
+            batch.early += chunk
+            raise BlockingIOError
         return chunk
 
     def look(self, now: float) -> Outcome | None:

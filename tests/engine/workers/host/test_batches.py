@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +22,7 @@ def wait(path):
 def crash(): os.kill(os.getpid(), signal.SIGKILL)
 def say(text): print(text); return text
 def say_fd(text): os.write(1, text.encode()); return text
+def say_and_crash(text): os.write(1, text.encode()); crash()
 def say_err(text): os.write(2, text.encode()); return text
 def say_c(text): ctypes.CDLL(None).puts(text.encode()); return text
 def say_child(text): subprocess.run(["printf", text]); return text
@@ -177,13 +179,14 @@ def test_results_do_not_wait_for_a_slow_call_of_the_batch(host, calls):
 
 
 def test_no_call_of_a_batch_begins_after_the_end_of_the_engine(host, calls, gate, tmp_path, until):
+    child = host.one(*calls("pid")).value
     works = calls(("wait", str(gate)), *[("note", str(tmp_path / f"n{n}")) for n in range(20)])
     host.give(*works)
     host.until(lambda: host.started(works[0]))
     os.kill(host.pid, signal.SIGSTOP)  # only the child itself can notice
     host.sock.close()
     gate.write_text("")
-    until(lambda: not [p for p in host.marked() if p != host.pid], "the child goes on")
+    until(lambda: Path(f"/proc/{child}/stat").read_text().split()[2] == "Z", "the child goes on")
     assert host.lease() == works[0].lease
     os.kill(host.pid, signal.SIGCONT)
     assert host.process.wait(30) == 0
@@ -207,3 +210,16 @@ def test_failures_long_values_and_leftovers_in_a_batch(host, calls):
 def test_what_a_call_of_a_batch_changes_is_put_back(host, calls):
     results = host.run(*calls("look", "mess", "look"))
     assert results[2].value == results[0].value == [None, calls.folder, True, True]
+
+
+def test_output_that_is_read_before_the_silent_calls_answered(host, calls, tmp_path):
+    """A slow start makes the host watch; the calls before the one that prints answer without a word to it."""
+    for turn in range(10):
+        works = calls(
+            ("sleep", 0.03), "quiet", "quiet", ("shout_and_sleep", f"mine {turn}", 0.05), "quiet", ("say", "last")
+        )
+        results = host.run(*works)
+        assert [r.output for r in results] == [b"", b"", b"", f"mine {turn}\n".encode(), b"", b"last\n"]
+    # A crash in a call that printed while an earlier attempt was watched.
+    results = host.run(*calls(("sleep", 0.03), "quiet", ("say_and_crash", "end"), "quiet"))
+    assert [r.output for r in results] == [b"", b"", b"end", b""]
