@@ -31,8 +31,9 @@ fix: $(STAMP) ## mend what the formatter and the linter can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(STAMP) ## run every benchmark; each prints what it measured
-	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python -P "$$script"; done
+bench: $(STAMP) ## compare with other programs (benchmarks/RESULTS.md), and with reuse on and off
+	$(BIN)/python benchmarks/compare.py $(BENCH)
+	$(BIN)/python -P benchmarks/reuse.py
 
 shots: $(STAMP) ## draw the app on the tour into screenshots/
 	$(BIN)/python -P screenshots/make.py

@@ -131,7 +131,7 @@ def one_task(folder: Path) -> float:
     start = time.perf_counter()
     subprocess.run(
         [PROGRAM, file, "--no-ui", "--state-dir", folder / "state"], cwd=folder,
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True,
     )  # fmt: skip
     return time.perf_counter() - start
 

@@ -103,7 +103,7 @@ async def rate(kind: str, count: int, *, settle: bool, viewer: bool) -> dict[str
         async with open_engine(Path(name)) as orchestrator:
             await run_all(orchestrator, make_tasks(kind, WARM_UP, "w"))
             with app_attached(Path(name)) if viewer else contextlib.nullcontext():
-                while viewer and not orchestrator.clients:  # noqa: ASYNC110 - there is no event for it
+                while viewer and not orchestrator.clients:
                     await asyncio.sleep(0.02)
                 if settle:
                     await asyncio.sleep(2.0)
@@ -181,11 +181,11 @@ async def latency(count: int) -> dict[str, Any]:
                 task_id, start = f"single-{number}", time.perf_counter()
                 await client.ask(AddTasks(tasks=(Task(id=task_id, **KINDS["true"]),)))
                 if number % 2:
-                    while (await client.ask(FindLog(id=task_id))).data["state"] not in FINAL:  # noqa: ASYNC110 - as a script would
+                    while (await client.ask(FindLog(id=task_id))).data["state"] not in FINAL:
                         await asyncio.sleep(0.001)
                     read.append((time.perf_counter() - start) * 1000)
                     continue
-                while (row := client.projection.row(task_id)) is None or row.state not in FINAL:  # noqa: ASYNC110
+                while (row := client.projection.row(task_id)) is None or row.state not in FINAL:
                     await asyncio.sleep(0.001)
                 shown.append((time.perf_counter() - start) * 1000)
     return {"read_ms": statistics.median(read), "shown_ms": statistics.median(shown)}

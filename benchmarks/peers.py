@@ -46,7 +46,7 @@ def versions() -> dict[str, str]:
         found["huey"] = _first_line(PEERS / "bin" / "python", "-c", code)
     for program in ("xargs", "parallel"):
         if shutil.which(program):
-            found[program] = _first_line(program, "--version")
+            found[program] = _first_line(program, "--version").split()[-1]
     return found
 
 
