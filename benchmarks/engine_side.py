@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from measuring import LINE
 
 from engine import Orchestrator, Settings, Task
 from engine.scheduling.queue import TaskQueue
@@ -41,7 +42,6 @@ from engine.session import AddTasks, FindLog, attach
 PROGRAM = Path(sys.executable).parent / "mi4-tui"
 WARM_UP = 200
 FINAL = ("succeeded", "failed", "timed_out", "cancelled", "skipped")
-LINE = "x" * 99
 KINDS: dict[str, dict[str, Any]] = {
     "calls": {"kind": "python", "callable": "operator:neg", "args": (1,)},
     "true": {"kind": "shell", "command": ("true",)},
@@ -124,7 +124,7 @@ async def lines(megabytes: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="mi4-bench-") as name:
         async with open_engine(Path(name)) as orchestrator:
             await run_all(orchestrator, make_tasks("true", 2, "w"))
-            task = Task(id="lines", kind="shell", command=f"yes {LINE} | head -c {size}", shell=True)
+            task = Task(id="lines", kind="shell", command=f"yes '{LINE}' | head -c {size}", shell=True)
             took = await run_all(orchestrator, [task])
             row = orchestrator.projection.row("lines")
             if row is None or row.lines != size // 100:

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
+LINE = "12:00:01 INFO build/step: compiled src/parser/tokens.c (next of 4 files) without a change to headers"[:99]
+"""What a task prints again and again: as ordinary a line as can be, 100 bytes with its end."""
 Measure = Callable[[], float | None]
 
 

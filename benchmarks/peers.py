@@ -14,12 +14,11 @@ from concurrent.futures import ProcessPoolExecutor
 from operator import neg
 from pathlib import Path
 
-from measuring import HERE, figures_of
+from measuring import HERE, LINE, figures_of
 
 PEERS = HERE / ".peers"
 """A virtual environment of its own, so that no peer can change what the program runs with."""
 WARM_UP = 200
-LINE = "x" * 99
 _COMMANDS = {"true": ["true"], "echo": ["sh", "-c", "echo hi"]}
 
 
@@ -103,7 +102,7 @@ def _fed(command: list[str], count: int) -> float:
 def bare_lines(megabytes: int) -> float:
     """Megabytes a second of a loop that only reads 64 KiB at a time."""
     size = megabytes * 1_000_000
-    with subprocess.Popen(["sh", "-c", f"yes {LINE} | head -c {size}"], stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(["sh", "-c", f"yes '{LINE}' | head -c {size}"], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         number, seen = process.stdout.fileno(), 0
         start = time.perf_counter()

@@ -88,26 +88,30 @@ class Summariser:
 
     def _classify(self, text: bytes) -> None:
         """Count the error and warning lines among complete lines."""
-        lower = text.lower()
-        if _has(lower, b"error") or _has(lower, b"fatal") or _has(lower, b"exception"):
-            self.errors += _count_lines(_ERROR, lower)
-        if _has(lower, b"warn"):
-            self.warnings += _count_lines(_WARNING, lower)
-        status = text.rfind(_STATUS)
+        words = _possible(text)
+        if words:
+            lower = text.lower()
+            # Searching from the end is twice as fast as ``in`` for short words.
+            found = {kind for word, kind in words if lower.rfind(word) >= 0}
+            if _ERROR in found:
+                self.errors += _count_lines(_ERROR, lower)
+            if _WARNING in found:
+                self.warnings += _count_lines(_WARNING, lower)
+        status = text.rfind(_STATUS) if b"_" in text else -1
         if status >= 0:
             line = text[status : status + LONGEST_READ].partition(b"\n")[0]
             self._progress = _last_progress(last_lines(line, 1, from_start=True, ended=True)) or self._progress
 
 
-_RARE = {b"error": b"o", b"fatal": b"f", b"exception": b"x", b"warn": b"w"}
+_WORDS = ((b"error", _ERROR), (b"fatal", _ERROR), (b"exception", _ERROR), (b"warn", _WARNING))
+_LETTERS = {word: tuple((word[i : i + 1], word[i : i + 1].upper()) for i in range(len(word))) for word, _ in _WORDS}
 
 
-def _has(text: bytes, word: bytes) -> bool:
-    """Whether `word` is in `text`; asked for every chunk.
-
-    Searching from the end is twice as fast as ``in`` for short words, and that a letter is missing is seen thirty times as fast.
-    """
-    return _RARE[word] in text and text.rfind(word) >= 0
+def _possible(text: bytes) -> list[tuple[bytes, re.Pattern[bytes]]]:
+    """Words whose letters are all in `text`, in either case: that a letter is missing is seen thirty times as fast as that a word is."""
+    return [
+        (word, kind) for word, kind in _WORDS if all(small in text or large in text for small, large in _LETTERS[word])
+    ]
 
 
 def _count_lines(pattern: re.Pattern[bytes], text: bytes) -> int:

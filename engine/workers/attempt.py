@@ -145,8 +145,9 @@ class Attempt:
     def look(self) -> None:
         """See where the job is now, and watch it from now on."""
         if self._job is not None and self._ended is None:
-            self._news(self._job.look(self._shop.clock.monotonic()))
-            if self._job is not None and self._ended is None and self._output >= 0:
+            outcome = self._job.look(self._shop.clock.monotonic())
+            self._news(outcome)
+            if outcome is None and self._output >= 0:
                 self._read(_READS_PER_TURN)
 
     def has_begun(self) -> bool:

@@ -144,14 +144,14 @@ class CallBatch:
         """The child has ended and `work` has no answer: its outcome, or None when it never began."""
         if not self._works or self._works[0] is not work:
             return None
-        begun = self._begun() > self._count
-        if not begun and self._count:
+        begun = self._begun()
+        if begun <= self._count and self._count:
             self._drop(0)
             return None
         self._progress.begin(work.lease)  # a child that cannot even begin is an outcome of its first call
         self._works.popleft()
         self._count += 1
-        self._drop(0)
+        self._drop(begun - self._count)  # what has begun is never made again, whatever became of its answer
         return _ended(self.child.status)
 
     def resume(self) -> None:
@@ -189,12 +189,16 @@ class CallBatch:
         """Take the replies in shared memory and those that were too big for it."""
         if not self._works:
             return
+        long: list[Reply] = []
         try:
             long = self._received()  # one that was too long for the memory ends its batch, so all others came before it
+        except (OSError, ProtocolError):
+            self.child.end()  # user code wrote into our channel; what is in the memory counts all the same
+        try:
             for reply in (*self.child.slate.take(self.number), *long):
                 self._take(reply)
-        except (OSError, ProtocolError):
-            self.child.end()  # user code wrote into our channel or memory
+        except ProtocolError:
+            self.child.end()  # user code wrote into our memory
 
     def _received(self) -> list[Reply]:
         """Replies from the channel; empty frames only say that there is something to look at."""

@@ -12,6 +12,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Mapping
+from functools import cache
 
 from ...clock import Clock
 from .job import Outcome, describe_status, exit_code, start_failed
@@ -145,8 +146,9 @@ def start_command(
 def _spawn(program: str, argv: tuple[str, ...], environment: Mapping[bytes, bytes], stdin: str | None) -> ShellJob:
     opened: list[int] = []
     try:
-        source = _input_file(stdin)
-        opened.append(source)
+        source = _nothing() if stdin is None else _input_file(stdin)
+        if stdin is not None:
+            opened.append(source)
         output, inner = os.pipe2(os.O_CLOEXEC)
         opened += [inner, output]
         pid = os.posix_spawn(
@@ -181,10 +183,14 @@ def _open_pidfd(pid: int) -> int:
         raise
 
 
-def _input_file(text: str | None) -> int:
+@cache
+def _nothing() -> int:
+    """A descriptor that gives end of file; it stays open as long as the host lives."""
+    return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _input_file(text: str) -> int:
     """A descriptor that gives `text` and then end of file."""
-    if text is None:
-        return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     with tempfile.TemporaryFile() as file:
         file.write(text.encode("utf-8", "surrogateescape"))
         file.seek(0)

@@ -119,3 +119,21 @@ def test_memory_does_not_grow_with_tiny_writes():
 def test_hostile_output_is_harmless_in_every_field():
     summary = summarise(b"\x1b]0;t\x07MI4_STATUS: \x1b[2Jx \xe2\x80\xae y\n\x9b31m last\x1b[6n\n")
     assert all(c.isprintable() for text in (summary.progress, summary.last_line, *summary.tail) for c in text)
+
+
+@pytest.mark.parametrize("word", ["error", "fatal", "exception", "warn"])
+@pytest.mark.parametrize(
+    "change",
+    [str.lower, str.upper, str.title, str.swapcase, lambda w: w[0] + w[1:].upper(), lambda w: w[:-1] + w[-1].upper()],
+)
+def test_a_word_alone_is_found_in_any_case(word, change):
+    """Also where no other letter of the chunk could hide that a search was left out too early."""
+    summariser = Summariser()
+    summariser.feed(b"1234567890\n" * 50 + change(word).encode() + b"\n" + b"-\n" * 50)
+    assert (summariser.errors, summariser.warnings) == ((0, 1) if word == "warn" else (1, 0))
+
+
+def test_words_with_a_letter_missing_are_no_words():
+    summariser = Summariser()
+    summariser.feed(b"eror\nfatl\nexcetion\nwan\nMI4STATUS: 5/6\n")
+    assert (summariser.errors, summariser.warnings, summariser.snapshot(final=True).progress) == (0, 0, "5/6")

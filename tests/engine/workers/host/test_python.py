@@ -99,7 +99,7 @@ def write_channel():
     for n in range(3, 1024):
         try: os.write(n, b"\\xff" * 100)
         except OSError: pass
-    return 1
+    time.sleep(60)
 """
 
 
