@@ -116,7 +116,9 @@ class OrchestrationSettings(Section):
         default="hold", description="What happens to tasks that were running when the engine died."
     )
     crash_limit: int = Field(default=3, ge=1, description="Lost workers after which a task fails.")
-    recycle_after_tasks: int = Field(default=1000, ge=1, description="Tasks after which a worker process is replaced.")
+    recycle_after_tasks: int = Field(
+        default=10_000, ge=1, description="Tasks after which a worker process is replaced."
+    )
     recycle_after_seconds: float = Field(
         default=3600.0,
         ge=0,

@@ -55,7 +55,7 @@ class PoolOptions(msgspec.Struct, frozen=True, kw_only=True):
     """False: every task gets a process of its own."""
     idle_seconds: float = 600.0
     """An idle process leaves after this; 0 keeps it for ever."""
-    recycle_after_tasks: int = 1000
+    recycle_after_tasks: int = 10_000
     """A process leaves after so many tasks; 0 keeps it for ever."""
     recycle_after_seconds: float = 3600.0
     """A process leaves, with what it has to do done, at this age; 0 keeps it for ever."""

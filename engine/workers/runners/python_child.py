@@ -133,6 +133,7 @@ class _Child:
         self._frames = self._read_frames()
         self._counted = 0  # bytes in the pipe that replies tell of
         self._told = 0.0
+        self._number = 0  # of the batch
         self._watched = False
         self._restore_process()
 
@@ -151,6 +152,7 @@ class _Child:
     def _run(self, calls: Calls) -> bytes | None:
         """Make the calls, as far as the host wants them; returns the next frame."""
         number, last = calls.number, len(calls.items)
+        self._number = number
         self._slate.open(number)
         self._counted, self._told, self._watched = 0, SYSTEM_CLOCK.monotonic(), self._slate.watched(number)
         for count, work in enumerate(calls.items, 1):
@@ -268,7 +270,8 @@ class _Child:
         waits = reply.waits and goes_on
         if goes_on and not self._watched and slate.watched(number):  # it began to read before it could see this reply
             waits = self._put(Reply(0, True, waits=True))
-        if waits or not goes_on or reply.ended - self._told >= _TELL_SECONDS:
+        # A host that has looked at a call waits for news of it, and for nothing else.
+        if waits or not goes_on or self._watched or reply.ended - self._told >= _TELL_SECONDS:
             self._told = reply.ended
             self._tell()
         return waits, goes_on
@@ -299,6 +302,7 @@ class _Child:
         if self._slate.put(body):
             return True
         reply.waits, reply.over = False, True
+        self._slate.announce_long(self._number)
         self._write(_encoder.encode(reply))
         return False
 

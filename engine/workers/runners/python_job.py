@@ -35,7 +35,9 @@ class WarmChild:
         """Readable when there is news; a channel that has ended is left out."""
         self.alive = True
         self.stale = False
-        """Whether the user's files have changed since they were imported."""
+        """Whether it must make no further calls: the user's files have changed since they were imported, or it is `broken`."""
+        self.broken = False
+        """Whether what comes from its channel makes no sense; that something comes is news all the same."""
         self.status = 0
         """Wait status once it has ended by itself."""
 
@@ -113,6 +115,11 @@ class CallBatch:
         if self._answered:
             return self._answered[0][1].began
         return self.child.slate.began if self._begun() > self._count else None
+
+    def before_reading(self) -> None:
+        """Output of a call that is over will be read while the child may be in a later one, which must not count on then."""
+        if self._works:
+            self.child.slate.watch(self.number)
 
     def is_ahead(self) -> bool:
         """Whether the child has begun a call behind the current one, which has no answer that we know of."""
@@ -192,11 +199,16 @@ class CallBatch:
         long: list[Reply] = []
         try:
             long = self._received()  # one that was too long for the memory ends its batch, so all others came before it
-        except (OSError, ProtocolError):
-            self.child.end()  # user code wrote into our channel; what is in the memory counts all the same
+        except (
+            ProtocolError
+        ):  # user code wrote into our channel: the call under way may be an innocent one, and ends first
+            self.child.broken = self.child.stale = True
+            self.hold()
         try:
             for reply in (*self.child.slate.take(self.number), *long):
                 self._take(reply)
+            if self.child.broken and self._works and False:
+                self.child.end()  # the answer was in what could not be understood
         except ProtocolError:
             self.child.end()  # user code wrote into our memory
 
@@ -205,9 +217,13 @@ class CallBatch:
         child, replies = self.child, list[Reply]()
         try:
             while data := child.channel.recv(_RECEIVE, socket.MSG_DONTWAIT):
+                if child.broken:
+                    continue
                 replies += [decode_reply(body) for body in child.splitter.feed(data) if body]
         except BlockingIOError:
             return replies
+        except OSError:
+            pass
         child.watched = (child.pidfd,)
         return replies
 
@@ -266,6 +282,7 @@ class PythonJob:
             return self._read_all(limit)
         if not self._owed:
             raise BlockingIOError
+        self.batch.before_reading()
         chunk = os.read(self.output, min(limit, self._owed))
         self._owed -= len(chunk)
         return chunk

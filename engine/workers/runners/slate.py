@@ -20,7 +20,7 @@ from ..protocol import MAX_FRAME, Work
 BYTES = 256 * 1024
 ALL = -1
 """As `Reply.printed`: whatever the pipe holds when the reply is read."""
-_HELD, _WATCHED, _READS, _BATCH, _USED, _BEGUN, _BEGAN = range(7)
+_HELD, _WATCHED, _READS, _BATCH, _USED, _BEGUN, _BEGAN, _LONG = range(8)
 _FIRST = 64
 _LENGTH = struct.Struct("=I")
 FRAME_LENGTH = struct.Struct(">I")
@@ -182,6 +182,14 @@ class Slate:
     def watched(self, number: int) -> bool:
         """Whether the host may have read output during this batch."""
         return self._words[_WATCHED] == number
+
+    def announce_long(self, number: int) -> None:
+        """The next reply of the batch goes by the channel."""
+        self._words[_LONG] = number
+
+    def is_long(self, number: int) -> bool:
+        """Whether a reply of the batch went by the channel."""
+        return self._words[_LONG] == number
 
     @property
     def reads(self) -> int:

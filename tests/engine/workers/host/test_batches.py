@@ -36,6 +36,8 @@ def babble():
     for n in range(3, 1024):
         try: os.write(n, b'\\xff' * 100)
         except OSError: pass
+def babble_much(n): babble(); return big(n)
+def sleep_and_shout(text, seconds): time.sleep(seconds); sys.stdout.write(text)
 def fail(): raise ValueError("bad luck")
 def big(n): return "z" * n
 def thread(): threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
@@ -262,5 +264,34 @@ def test_a_call_that_writes_into_our_channel_takes_no_answer_from_others(host, c
             ("note", str(tmp_path / f"{turn}-8")),
         )
         results = host.run(*works)
-        assert [r.outcome for n, r in enumerate(results) if n != 8] == ["succeeded"] * 9
+        assert [r.outcome for r in results] == ["succeeded"] * 10
         assert [(tmp_path / f"{turn}-{n}").read_text() for n in range(9)] == ["x"] * 9
+
+
+def test_a_slow_call_behind_one_that_the_host_has_looked_at(host, calls, gate, until):
+    """The child is late, so the host looks at the first call; its quick end must be heard all the same."""
+    child = host.one(*calls("pid")).value
+    os.kill(child, signal.SIGSTOP)
+    given = time.monotonic()
+    works = calls("quiet", "quiet", ("wait", str(gate)))
+    host.give(*works)
+    until(lambda: time.monotonic() > given + 0.1)
+    os.kill(child, signal.SIGCONT)
+    assert [host.result(work).outcome for work in works[:2]] == ["succeeded"] * 2
+    host.until(lambda: host.started(works[2]))
+    gate.write_text("")
+    assert host.result(works[2]).outcome == "succeeded"
+
+
+def test_a_long_value_behind_nonsense_in_the_channel_fails_its_call(host, calls):
+    results = host.run(*calls("pid", ("babble_much", 400_000), "pid"))
+    assert [r.outcome for r in results] == ["succeeded", "failed", "succeeded"]
+    assert results[0].value != results[2].value
+
+
+def test_prints_of_calls_that_take_a_while_each(host, calls):
+    """The host reads what ended calls printed while the child is in a later one."""
+    works = calls(*[("shout_and_sleep", f"line {n}", 0.004) for n in range(32)])
+    assert [r.output.decode() for r in host.run(*works)] == [f"line {n}\n" for n in range(32)]
+    works = calls(*[("sleep_and_shout", f"{n}" * (n % 5), 0.003) for n in range(32)])
+    assert [r.output.decode() for r in host.run(*works)] == [f"{n}" * (n % 5) for n in range(32)]

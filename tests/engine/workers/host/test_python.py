@@ -99,7 +99,7 @@ def write_channel():
     for n in range(3, 1024):
         try: os.write(n, b"\\xff" * 100)
         except OSError: pass
-    time.sleep(60)
+    return 1
 """
 
 
@@ -379,7 +379,9 @@ def test_big_arguments(call):
 
 
 def test_user_code_that_writes_to_every_descriptor_harms_only_itself(call):
-    assert call("write_channel").outcome == "failed"
+    before = call("pid").value
+    assert call("write_channel").value == 1
+    assert call("pid").value != before
     assert call("pid").outcome == "succeeded"
 
 
@@ -398,7 +400,15 @@ def test_the_child_ends_with_the_host(host, project, until, busy):
         host.give(work)
         host.until(lambda: host.printed(work))
     host.process.kill()
-    until(lambda: not Path(f"/proc/{child}").exists())
+    until(lambda: is_gone(child))
+
+
+def is_gone(pid: int) -> bool:
+    """Whether it has ended; a zombie has, and waits for whoever adopted it."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except FileNotFoundError:
+        return True
 
 
 def test_prints_are_seen_while_the_call_runs(host, project):
