@@ -207,7 +207,7 @@ class CallBatch:
         try:
             for reply in (*self.child.slate.take(self.number), *long):
                 self._take(reply)
-            if self.child.broken and self._works and False:
+            if self.child.broken and self._works and self.child.slate.is_long(self.number):
                 self.child.end()  # the answer was in what could not be understood
         except ProtocolError:
             self.child.end()  # user code wrote into our memory
