@@ -198,9 +198,9 @@ class Dispatcher:
     async def _ask(self, entry: Entry) -> None:
         """Ask the cache about a task; whatever goes wrong is a miss."""
         assert self.cache is not None
-        # What it depends on may have ended in this very turn: the cache must see that result, so wait until it is stored.
-        await self.settled()
         try:
+            # What it depends on may have ended in this very turn: the cache must see that result, so wait until it is stored.
+            await self.settled()
             lookup = await self.cache.lookup(entry.task, self._environ)
         except (OSError, EngineError) as error:
             _log.warning("the cache could not be asked about %r: %s", entry.id, error)

@@ -1,6 +1,8 @@
 """One attempt from start to result: its job, its output, its time limits, what it leaves behind, its ``verify`` command.
 
 The host calls `begin` once, then `handle` for each descriptor that has news and `tick` after every poll, until `result` is there.
+
+A little longer than other modules, because limits, leftovers and ``verify`` are all about the one job under way.
 """
 
 from __future__ import annotations

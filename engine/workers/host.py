@@ -3,6 +3,8 @@
 One thread, one `poll`: the engine's socket, the output and the exit of the task under way, and the clock. Before each start it
 looks at the socket, so that a recall, a cancel or the end of the engine is never late by a whole queue. When the engine is gone
 the host ends everything below it and leaves.
+
+Longer than other modules: the loop, what the engine says and what is said to it share one state, and every line of it is paid for with each task.
 """
 
 from __future__ import annotations
