@@ -26,7 +26,6 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "engine/workers/runners/python_child.py": "tests/engine/workers/host/test_python.py",
     "engine/workers/runners/python_process.py": "tests/engine/workers/host/test_python.py",
     "engine/session/connection.py": "tests/engine/session/test_server.py",
-    "engine/workers/runners/python_job.py": "tests/engine/workers/host/test_python.py",
     "engine/workers/runners/slate.py": "tests/engine/workers/host/test_batches.py",
     "engine/workers/workshop.py": "tests/engine/workers/host/test_shell.py",
     "mi4_tui/__main__.py": "tests/acceptance/test_command_line.py",
