@@ -21,7 +21,6 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "engine/storage/cache_table.py": "tests/engine/caching/test_result_cache.py",
     "engine/storage/rows.py": "tests/engine/storage/test_task_store.py",
     "engine/workers/attempt.py": "tests/engine/workers/host/test_shell.py",
-    "engine/workers/runners/python.py": "tests/engine/workers/host/test_python.py",
     "engine/workers/runners/python_call.py": "tests/engine/workers/host/test_python.py",
     "engine/workers/runners/python_child.py": "tests/engine/workers/host/test_python.py",
     "engine/workers/runners/python_process.py": "tests/engine/workers/host/test_python.py",
